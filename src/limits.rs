@@ -1,0 +1,67 @@
+//! Every bound that is not a setting, in one place, with its unit in the name and its reason beside it.
+//!
+//! The bounds that an operator may set are in [`crate::config::Limits`].
+
+use std::time::Duration;
+
+/// Longest name of an object, in bytes: 32 hex digits (a UUID without dashes) fit.
+pub const NAME_BYTES: usize = 32;
+/// Longest path of an object, in bytes; longer is 414.
+pub const PATH_BYTES: usize = 8_192;
+
+/// Most events that wait for one object; beyond it requests are refused and tells dropped.
+pub const MAILBOX_EVENTS: usize = 1_024;
+/// Room in a mailbox beyond [`MAILBOX_EVENTS`] for what must not be refused: closes, deletions, runtime events. Each such
+/// event is itself bounded by something else (one close per socket, one deletion per request).
+pub const MAILBOX_RESERVED_EVENTS: usize = 65_536;
+/// Most turns of one object that share one write set and one place in the scheduler before others get theirs.
+pub const TURNS_PER_RUN: usize = 64;
+/// A run of turns is cut after this long, so that its first effects do not wait for its last turn.
+pub const RUN_TIME: Duration = Duration::from_micros(500);
+/// A turn longer than this makes its class run where it cannot hold up other objects, and is logged.
+pub const LONG_TURN: Duration = Duration::from_millis(20);
+/// An object without an event for this long gives its memory back.
+pub const HIBERNATE_AFTER: Duration = Duration::from_secs(10);
+/// How many children a fan-out posts to before it lets others run.
+pub const FAN_OUT_CHUNK: usize = 256;
+
+/// Largest write set of one run, in bytes; a turn that exceeds it fails.
+pub const WRITE_SET_BYTES: usize = 16 << 20;
+/// Largest write set of one run, in rows.
+pub const WRITE_SET_ROWS: usize = 20_000;
+/// Write sets that may wait for the writer, in bytes; no further turn starts while they exceed it.
+pub const WRITER_QUEUE_BYTES: usize = 64 << 20;
+/// Write sets that may wait for the writer; no further turn starts while they exceed it.
+pub const WRITER_QUEUE_SETS: usize = 16_384;
+/// Largest saved state of one object, in bytes.
+pub const STATE_BYTES: usize = 2 << 20;
+/// Rows reaped of a deleted subtree in one commit, so that nobody waits long behind it.
+pub const REAP_ROWS: usize = 1_000;
+/// Most items on one page of a list.
+pub const PAGE_ITEMS: usize = 1_000;
+
+/// Messages of one socket that may be unanswered before the edge stops reading it.
+pub const SOCKET_UNANSWERED: usize = 256;
+/// Answers to one socket that may be unwritten, in bytes, before the edge stops reading it.
+pub const SOCKET_ANSWER_BYTES: usize = 1 << 20;
+/// Frames caused by others that may wait for one socket; one more closes it with 1013.
+pub const SOCKET_QUEUE_FRAMES: usize = 1_024;
+/// Frames caused by others that may wait for one socket, in bytes; more closes it with 1013.
+pub const SOCKET_QUEUE_BYTES: usize = 8 << 20;
+/// What is handed to a socket's transport before it is flushed, in bytes.
+pub const SOCKET_FLUSH_BYTES: usize = 64 << 10;
+/// Read buffer of a socket, in bytes: it stays resident while the socket is idle.
+pub const SOCKET_READ_BYTES: usize = 1 << 10;
+/// A socket whose peer takes nothing for this long is closed.
+pub const SOCKET_WRITE_STALL: Duration = Duration::from_secs(30);
+/// How long a close frame waits for the peer's own.
+pub const SOCKET_CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// Time for a client to send a whole request head.
+pub const REQUEST_HEAD_TIME: Duration = Duration::from_secs(10);
+/// Time for a client to send a whole request body.
+pub const REQUEST_BODY_TIME: Duration = Duration::from_secs(30);
+/// Largest request head, in bytes; larger is 431.
+pub const REQUEST_HEAD_BYTES: usize = 64 << 10;
+/// Descriptors kept free for files and for accepting a connection only to refuse it.
+pub const RESERVED_DESCRIPTORS: u64 = 64;

@@ -1,0 +1,164 @@
+//! What the server counts and times, as one value that is handed to whoever measures.
+//!
+//! # Why
+//! The registry is a value and not a process-wide recorder, so that two servers in one process (as in tests, or in a
+//! user's own binary) do not add up each other's figures. Labels are bounded: class, kind, outcome, never a path.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+/// From 1 µs to about 8 s, doubling.
+fn time_buckets() -> Vec<f64> {
+    (0..24).map(|exponent| 1e-6 * f64::from(1u32 << exponent)).collect()
+}
+
+/// Every metric of one server; cloning shares them.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// `fleet_objects{class,state}`: objects in memory; `state` is `active` or `asleep` (only its sockets are held).
+    pub objects: IntGaugeVec,
+    /// `fleet_activations_total`: times an object was brought into memory.
+    pub activations: IntCounter,
+    /// `fleet_evictions_total`: times an object's memory was given back.
+    pub evictions: IntCounter,
+    /// `fleet_requests_total{kind,outcome}`.
+    pub requests: IntCounterVec,
+    /// `fleet_request_duration_seconds`.
+    pub request_seconds: Histogram,
+    /// `fleet_turn_seconds{class}`.
+    pub turn_seconds: HistogramVec,
+    /// `fleet_commit_seconds`: one group commit, from its first statement to the end of its fsync.
+    pub commit_seconds: Histogram,
+    /// `fleet_commit_batch_size`: write sets in one group commit.
+    pub commit_batch_size: Histogram,
+    /// `fleet_commit_failures_total`: group commits that failed.
+    pub commit_failures: IntCounter,
+    /// `fleet_storage_bytes`: size of the database file and its log.
+    pub storage_bytes: IntGauge,
+    /// `fleet_websockets{class}`: open sockets.
+    pub websockets: IntGaugeVec,
+    /// `fleet_frames_total{direction="in"}`.
+    pub frames_in: IntCounter,
+    /// `fleet_frames_total{direction="out"}`.
+    pub frames_out: IntCounter,
+    /// `fleet_overloaded_total`: requests refused and messages dropped because a bound was reached.
+    pub overloaded: IntCounter,
+    /// `fleet_panics_total`: turns that panicked.
+    pub panics: IntCounter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Creates and registers every metric.
+    ///
+    /// # Panics
+    /// Never: the names are constants that a test registers.
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let make = Maker(&registry);
+        let frames = make.counters("fleet_frames_total", "WebSocket frames, by direction", &["direction"]);
+        Self {
+            objects: make.gauges("fleet_objects", "Objects in memory", &["class", "state"]),
+            activations: make.counter("fleet_activations_total", "Objects brought into memory"),
+            evictions: make.counter("fleet_evictions_total", "Objects whose memory was given back"),
+            requests: make.counters(
+                "fleet_requests_total",
+                "Requests, by kind and outcome",
+                &["kind", "outcome"],
+            ),
+            request_seconds: make.histogram(
+                "fleet_request_duration_seconds",
+                "Time to answer a request",
+                time_buckets(),
+            ),
+            turn_seconds: make.register(HistogramVec::new(
+                HistogramOpts::new("fleet_turn_seconds", "Time of one turn").buckets(time_buckets()),
+                &["class"],
+            )),
+            commit_seconds: make.histogram("fleet_commit_seconds", "Time of one group commit", time_buckets()),
+            commit_batch_size: make.histogram(
+                "fleet_commit_batch_size",
+                "Write sets in one group commit",
+                (0..15).map(|exponent| f64::from(1u32 << exponent)).collect(),
+            ),
+            commit_failures: make.counter("fleet_commit_failures_total", "Group commits that failed"),
+            storage_bytes: make.gauge("fleet_storage_bytes", "Size of the database file and its log"),
+            websockets: make.gauges("fleet_websockets", "Open WebSockets", &["class"]),
+            frames_in: frames.with_label_values(&["in"]),
+            frames_out: frames.with_label_values(&["out"]),
+            overloaded: make.counter(
+                "fleet_overloaded_total",
+                "Requests refused and messages dropped at a bound",
+            ),
+            panics: make.counter("fleet_panics_total", "Turns that panicked"),
+            registry,
+        }
+    }
+
+    /// Everything in the Prometheus text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics cannot be encoded");
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+struct Maker<'a>(&'a Registry);
+
+impl Maker<'_> {
+    fn register<C: Collector + Clone + 'static>(&self, metric: prometheus::Result<C>) -> C {
+        let metric = metric.expect("names and labels of metrics are constants");
+        self.0
+            .register(Box::new(metric.clone()))
+            .expect("each metric is registered once");
+        metric
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.register(IntCounter::new(name, help))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.register(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.register(IntGauge::new(name, help))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> Histogram {
+        self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn op3_every_metric_is_rendered() {
+        let metrics = Metrics::new();
+        metrics.frames_in.inc();
+        metrics.turn_seconds.with_label_values(&["agent"]).observe(0.001);
+        let text = metrics.render();
+        assert!(text.contains("fleet_frames_total{direction=\"in\"} 1"), "{text}");
+        assert!(text.contains("fleet_turn_seconds_count{class=\"agent\"} 1"), "{text}");
+    }
+}
