@@ -4,7 +4,7 @@
 // A status is `{state, reason?, retryAt?}`, where state is one of
 //   connecting    a socket is on its way, its first state frame has not come
 //   live          what is shown is what the server has
-//   reconnecting  lost; another attempt at `retryAt`
+//   reconnecting  lost; the next attempt is at `retryAt`, and under way from then on
 //   deleted       the object was deleted; only `open()` goes on
 //   refused       the server does not let us in; only `open()` goes on
 
@@ -51,7 +51,7 @@ export class Connection {
     this.#socket?.close();
     const socket = new WebSocket(this.#url, ["fleet.v2"]);
     this.#socket = socket;
-    this.#become({ state: "connecting" });
+    if (this.#state !== "reconnecting") this.#become({ state: "connecting" });
     socket.onmessage = ({ data }) => socket === this.#socket && this.#receive(JSON.parse(data));
     socket.onclose = (event) => socket === this.#socket && this.#closed(event);
   }

@@ -17,11 +17,11 @@ export function showRead() {
 
 export function showCall(type, payload) {
   const body = payload === undefined ? "" : ` -H 'Content-Type: application/json' -d ${quoted(JSON.stringify(payload))}`;
-  show(`What you just did: ${type}`, `curl -X POST ${methodUrl(path, type)}${body}`, JSON.stringify({ type, id: 1, payload }));
+  show(`Last call: ${type}`, `curl -X POST ${methodUrl(path, type)}${body}`, JSON.stringify({ type, id: 1, payload }));
 }
 
 export function showDelete() {
-  show("What you just did: delete", `curl -X DELETE ${objectUrl(path)}`, "");
+  show("Last call: DELETE", `curl -X DELETE ${objectUrl(path)}`, "");
 }
 
 function show(about, curl, socket) {

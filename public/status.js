@@ -39,7 +39,10 @@ export class StatusView {
       if (state === "live") retry.hidden = true;
       return;
     }
-    const tick = () => setText(retry, `Retry now (${Math.max(1, Math.ceil((retryAt - Date.now()) / 1000))} s)`);
+    const tick = () => {
+      const left = Math.ceil((retryAt - Date.now()) / 1000);
+      setText(retry, left > 0 ? `Retry now (${left} s)` : "Retry now");
+    };
     tick();
     retry.hidden = false;
     this.#ticker = setInterval(tick, 1000);

@@ -7,7 +7,7 @@ import { Children, listBelow, namesAt } from "/subtree.js";
 const REFRESH_MS = 2_000;
 /** A slow answer is asked for more rarely: reading takes at most this part of the time. */
 const BUSY_SHARE = 10;
-const FIRST_SHOWN = 50;
+const FIRST_SHOWN = 20;
 const MORE = 200;
 
 export class Tree {

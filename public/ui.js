@@ -28,6 +28,7 @@ const statusView = new StatusView(() => connection.open());
 const connection = new Connection(socketUrl(path), { onStatus, onFrame });
 
 let renderTimer = 0;
+let lastReason = "";
 
 function render() {
   renderTimer = 0;
@@ -42,7 +43,13 @@ function renderSoon() {
 function onStatus(status) {
   statusView.show(status);
   tree.setRunning(status.state === "live");
-  if (status.reason) log.add("event", status.reason);
+  logReason(status);
+}
+
+/** Attempt after attempt may fail for one reason: that is one line. */
+function logReason({ state, reason = "" }) {
+  if (reason && reason !== lastReason) log.add("event", reason);
+  if (reason || state === "live") lastReason = reason;
 }
 
 const onFrameOf = {
@@ -144,6 +151,13 @@ async function refusalOf(response) {
   return answer.error ?? `Not deleted: the server answered ${response.status}`;
 }
 
+/** The root is the whole fleet: nobody deletes that with two clicks. */
+function offerDeletion() {
+  setText(byId("danger-path"), path);
+  bindConfirm(byId("delete-object"), path, deleteObject);
+  byId("danger").hidden = false;
+}
+
 function start() {
   document.title = `${path} · Fleet`;
   setText(byId("title"), path);
@@ -152,11 +166,8 @@ function start() {
   byId("increment").addEventListener("click", () => call("increment").catch(() => {}));
   bindField(byId("create-form"), byId("create-name"), byId("create-note"), createChild);
   bindField(byId("broadcast-form"), byId("broadcast-message"), byId("broadcast-note"), broadcast);
-  if (path !== "/") {
-    setText(byId("danger-path"), path);
-    bindConfirm(byId("delete-object"), path, deleteObject);
-    byId("danger").hidden = false;
-  }
+  if (path === "/") byId("root-hint").hidden = false;
+  else offerDeletion();
   connection.open();
 }
 
