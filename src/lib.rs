@@ -1,5 +1,6 @@
 //! Fleet: every URL path is a live, durable object. One binary.
 
+pub mod config;
 pub mod limits;
 pub mod metrics;
 pub mod path;
