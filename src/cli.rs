@@ -130,7 +130,9 @@ impl Cli {
 pub fn print(text: &str) -> Result<(), Error> {
     let mut output = io::stdout().lock();
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::failure(&error)),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::Failure(format!("cannot write to standard output: {error}")))
+        }
         _ => Ok(()),
     }
 }

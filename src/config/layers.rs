@@ -217,16 +217,18 @@ impl Layers {
     }
 
     fn refuse_unknown(&mut self, key: String, from: &Source) {
-        let names = self.names();
-        let nearest = names
-            .iter()
-            .map(|name| (likeness(&key, name), name))
+        let is_variable = matches!(from, Source::Variable(_));
+        let nearest = self
+            .names()
+            // A section is no variable.
+            .filter(|name| !is_variable || name.contains('.'))
+            .map(|name| (likeness(&key, &name), name))
             .filter(|(likeness, _)| *likeness >= LIKENESS)
             .max_by(|(one, _), (other, _)| one.total_cmp(other));
-        let advice = match (nearest, from) {
-            (Some((_, name)), Source::Variable(_)) => format!("did you mean `{name}` ({})?", variable(name)),
-            (Some((_, name)), _) => format!("did you mean `{name}`?"),
-            (None, _) => format!("there are {}", names.join(", ")),
+        let advice = match nearest {
+            Some((_, name)) if is_variable => format!("did you mean `{name}` ({})?", variable(&name)),
+            Some((_, name)) => format!("did you mean `{name}`?"),
+            None => self.choice(&key),
         };
         self.problems.push(Problem::UnknownKey {
             key,
@@ -235,15 +237,22 @@ impl Layers {
         });
     }
 
-    /// Every name there is: the sections, and their keys.
-    fn names(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        for (section, settings) in &self.defaults {
-            names.push(section.clone());
-            let keys = settings.as_table().into_iter().flat_map(Table::keys);
-            names.extend(keys.map(|key| format!("{section}.{key}")));
+    /// The names there are, where an unknown key is like none of them: the keys of its section, or the sections.
+    fn choice(&self, key: &str) -> String {
+        let list = |table: &Table| table.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let section = key.split('.').next().unwrap_or(key);
+        match self.defaults.get(section).and_then(Value::as_table) {
+            Some(settings) => format!("the keys of [{section}] are {}", list(settings)),
+            None => format!("the sections are {}", list(&self.defaults)),
         }
-        names
+    }
+
+    /// Every name there is: the sections, and their keys.
+    fn names(&self) -> impl Iterator<Item = String> {
+        self.defaults.iter().flat_map(|(section, settings)| {
+            let keys = settings.as_table().into_iter().flat_map(Table::keys);
+            std::iter::once(section.clone()).chain(keys.map(move |key| format!("{section}.{key}")))
+        })
     }
 }
 

@@ -173,11 +173,16 @@ fn op1_unknown_keys_are_refused_with_the_nearest_name() {
     ] {
         assert_eq!(problems(from_file(text)), [expected]);
     }
-    let far = problems(from_file("qqqqqq = 1"));
-    assert!(
-        far[0].contains("there are server, server.listen") || far[0].contains("there are limits"),
-        "{far:?}"
-    );
+    for (text, advice) in [
+        ("qqqqqq = 1", "the sections are limits, log, routes, server, storage"),
+        ("[log]\nqqqqqq = 1", "the keys of [log] are filter, format"),
+    ] {
+        let refusal = problems(from_file(text));
+        assert!(
+            refusal[0].ends_with(&format!(" in config.toml; {advice}")),
+            "{refusal:?}"
+        );
+    }
     assert_eq!(
         problems(from_environment(&[("FLEET_SERVER__LISEN", "x")])),
         ["unknown key `server.lisen` in the variable FLEET_SERVER__LISEN; \

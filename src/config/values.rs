@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serializer};
 use toml::Value;
 use tracing_subscriber::EnvFilter;
 
@@ -57,11 +57,15 @@ fn parse_duration(value: &Value) -> Option<Duration> {
         .filter(|duration| *duration <= LONGEST)
 }
 
+pub(in crate::config) fn write_duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_duration(*duration))
+}
+
 /// Up to a day, written as people do: `"10s"`, `"1m 30s"`.
 pub(super) mod duration {
     use super::{Deserializer, Duration, parse_duration, read};
 
-    pub(in crate::config) use humantime_serde::serialize;
+    pub(in crate::config) use super::write_duration as serialize;
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let expected = "a duration of at most a day such as \"10s\" or \"1m 30s\"";
@@ -73,7 +77,7 @@ pub(super) mod duration {
 pub(super) mod period {
     use super::{Deserializer, Duration, parse_duration, read};
 
-    pub(in crate::config) use humantime_serde::serialize;
+    pub(in crate::config) use super::write_duration as serialize;
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let expected = "a duration above zero and of at most a day such as \"10s\" or \"1m 30s\"";
@@ -106,9 +110,7 @@ fn show_size(bytes: u64) -> String {
 
 /// The size of a message: what a turn could store at once is the most that it may bring in.
 pub(super) mod message_bytes {
-    use serde::Serializer;
-
-    use super::{Deserializer, parse_size, read, show_size};
+    use super::{Deserializer, Serializer, parse_size, read, show_size};
     use crate::limits::WRITE_SET_BYTES;
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
@@ -130,9 +132,7 @@ pub(super) mod message_bytes {
 
 /// The size of what is stored: anything that SQLite can count.
 pub(super) mod stored_bytes {
-    use serde::Serializer;
-
-    use super::{Deserializer, parse_size, read, show_size};
+    use super::{Deserializer, Serializer, parse_size, read, show_size};
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         read(deserializer, "a size of at least 1 B such as \"128 MiB\"", |value| {
