@@ -107,19 +107,8 @@ impl Cli {
             Some(Subcommands::Serve(options)) => (Command::Serve, options),
             Some(Subcommands::Config(options)) => (Command::Config, options),
         };
-        let Options {
-            config,
-            listen,
-            data_dir,
-        } = options;
-        (
-            command,
-            Flags {
-                config,
-                listen,
-                data_dir,
-            },
-        )
+        let Options { config, listen, data_dir } = options;
+        (command, Flags { config, listen, data_dir })
     }
 }
 
@@ -155,10 +144,7 @@ mod tests {
             let (command, flags) = Cli::try_parse_from(command.iter().chain(&flags)).unwrap().checked();
             assert_eq!(command, Command::Serve);
             assert_eq!(flags.config, Some(PathBuf::from("c")));
-            assert_eq!(
-                (flags.listen.as_deref(), flags.data_dir.as_deref()),
-                (Some("l"), Some("d"))
-            );
+            assert_eq!((flags.listen.as_deref(), flags.data_dir.as_deref()), (Some("l"), Some("d")));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::thread::available_parallelism;
 
 use fleet::cli::{self, Cli, Command, Error, logging};
 use fleet::config::Config;
+use fleet::server;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -38,25 +39,8 @@ fn serve(config: Config) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(|error| Error::failure(&error))?;
-    runtime
-        .block_on(server::run(config))
-        .map_err(|error| Error::failure(&error))
-}
-
-/// A stand-in until there is a `fleet::server`: it listens, says where, and waits for a signal. To be replaced by
-/// `use fleet::server;`.
-mod server {
-    use std::io;
-
-    use fleet::config::Config;
-    use tokio::net::TcpListener;
-    use tokio::signal::unix::{SignalKind, signal};
-
-    pub(crate) async fn run(config: Config) -> io::Result<()> {
-        let listener = TcpListener::bind(config.server.listen).await?;
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
-        println!("listening on http://{}", listener.local_addr()?);
-        signal(SignalKind::terminate())?.recv().await;
-        Ok(())
-    }
+    let served = runtime.block_on(server::run(config)).map_err(|error| Error::failure(&error));
+    // A handler that does not end must not keep the process.
+    runtime.shutdown_background();
+    served
 }

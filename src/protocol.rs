@@ -75,10 +75,7 @@ impl Frame {
 /// The kinds of failure that a client can tell apart, with the word that stands for each on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(
-    missing_docs,
-    reason = "the names are the documentation; `http::error` gives each its status"
-)]
+#[expect(missing_docs, reason = "the names are the documentation; `http::error` gives each its status")]
 pub enum Code {
     BadRequest,
     Unauthorized,
@@ -172,18 +169,11 @@ impl<'a> Message<'a> {
             None => None,
             Some(Some(id)) => Some(id),
             Some(None) => {
-                return Err(bad(
-                    "Invalid message: id must be a string or a number of at most 256 bytes",
-                    None,
-                ));
+                return Err(bad("Invalid message: id must be a string or a number of at most 256 bytes", None));
             }
         };
         match raw.kind.map(|kind| kind_of(kind.get())) {
-            Some(Some(kind)) => Ok(Self {
-                kind,
-                id,
-                payload: raw.payload.unwrap_or(RawValue::NULL),
-            }),
+            Some(Some(kind)) => Ok(Self { kind, id, payload: raw.payload.unwrap_or(RawValue::NULL) }),
             Some(None) => Err(bad("Invalid message: type must be a string", id)),
             None => Err(bad("Invalid message: type is missing", id)),
         }
@@ -224,10 +214,7 @@ pub fn error(id: Option<&Id>, code: Code, text: &str) -> Frame {
         #[serde(skip_serializing_if = "Option::is_none")]
         code: Option<Code>,
     }
-    let payload = encode(&Payload {
-        error: text,
-        code: id.map(|_| code),
-    });
+    let payload = encode(&Payload { error: text, code: id.map(|_| code) });
     match id {
         None => frame(br#"{"type":"error","payload":"#, &payload, b"}"),
         Some(id) => {
@@ -241,11 +228,7 @@ pub fn error(id: Option<&Id>, code: Code, text: &str) -> Frame {
 pub fn message(message: &RawValue, sender: &str) -> Frame {
     let sender = encode(&sender);
     let tail = [br#","sender":"#, &*sender, b"}}"].concat();
-    frame(
-        br#"{"type":"message","payload":{"message":"#,
-        message.get().as_bytes(),
-        &tail,
-    )
+    frame(br#"{"type":"message","payload":{"message":"#, message.get().as_bytes(), &tail)
 }
 
 /// The body of an HTTP error: `{"error":TEXT,"code":CODE}`.
@@ -290,10 +273,7 @@ mod tests {
         let message = Message::parse(br#" {"type":"increment","id":"x","payload":{"a":1}} "#).unwrap();
         assert_eq!(message.kind, "increment");
         assert_eq!(message.payload.get(), r#"{"a":1}"#);
-        assert_eq!(
-            text(&result(&message.id.unwrap(), b"{}")),
-            r#"{"type":"result","id":"x","payload":{}}"#
-        );
+        assert_eq!(text(&result(&message.id.unwrap(), b"{}")), r#"{"type":"result","id":"x","payload":{}}"#);
 
         let message = Message::parse(br#"{"type":"\u0061b"}"#).unwrap();
         assert_eq!((&*message.kind, message.payload.get()), ("ab", "null"));
@@ -312,10 +292,7 @@ mod tests {
         for id in [r#"{"type":"a","id":true}"#, r#"{"type":"a","id":{}}"#, &long] {
             assert!(reason(id).contains("id must be"), "{id}");
         }
-        assert!(
-            Message::parse(br#"{"id":7}"#).unwrap_err().id.is_some(),
-            "fx1: the id is answered"
-        );
+        assert!(Message::parse(br#"{"id":7}"#).unwrap_err().id.is_some(), "fx1: the id is answered");
     }
 
     #[test]
@@ -325,20 +302,12 @@ mod tests {
             text(&error(id.as_ref(), Code::NotFound, "Agent not found")),
             r#"{"type":"error","id":7,"payload":{"error":"Agent not found","code":"not_found"}}"#
         );
-        assert_eq!(
-            text(&error(None, Code::NotFound, "a\"b")),
-            r#"{"type":"error","payload":{"error":"a\"b"}}"#
-        );
+        assert_eq!(text(&error(None, Code::NotFound, "a\"b")), r#"{"type":"error","payload":{"error":"a\"b"}}"#);
     }
 
     #[test]
     fn the_word_of_a_code_is_its_encoding() {
-        for code in [
-            Code::BadRequest,
-            Code::PathTooLong,
-            Code::UnsupportedMediaType,
-            Code::CommitUnknown,
-        ] {
+        for code in [Code::BadRequest, Code::PathTooLong, Code::UnsupportedMediaType, Code::CommitUnknown] {
             assert_eq!(encode(&code), format!("\"{}\"", code.as_str()).into_bytes());
         }
     }

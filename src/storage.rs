@@ -88,12 +88,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            data_dir: "data".into(),
-            readers: 4,
-            busy_timeout: Duration::from_secs(5),
-            reserve_bytes: RESERVE_BYTES,
-        }
+        Self { data_dir: "data".into(), readers: 4, busy_timeout: Duration::from_secs(5), reserve_bytes: RESERVE_BYTES }
     }
 }
 
@@ -154,12 +149,7 @@ impl Storage {
     /// # Errors
     /// Any [`Error`] but [`Error::Closed`]; what was found is left as it was.
     pub fn open(options: Options, metrics: &Metrics) -> Result<Self, Error> {
-        let Options {
-            data_dir,
-            readers,
-            busy_timeout: busy,
-            reserve_bytes,
-        } = options;
+        let Options { data_dir, readers, busy_timeout: busy, reserve_bytes } = options;
         let lock = DirectoryLock::take(&data_dir)?;
         let file = data_dir.join("fleet.db");
         let reserve = Reserve::new(data_dir.join("fleet.reserve"), reserve_bytes);
@@ -184,11 +174,7 @@ impl Storage {
             objects: AtomicU64::new(objects),
             metrics: metrics.clone(),
         });
-        let storage = Self(Arc::new(Owner {
-            shared,
-            threads: Mutex::default(),
-            lock: Mutex::new(Some(lock)),
-        }));
+        let storage = Self(Arc::new(Owner { shared, threads: Mutex::default(), lock: Mutex::new(Some(lock)) }));
         storage.start_threads(writer, seq, objects)?;
         Ok(storage)
     }
@@ -200,8 +186,7 @@ impl Storage {
         let writer = Writer::new(shared.clone(), writer, seq, objects);
         self.0.spawn("fleet-writer", move || writer.run())?;
         let shared = self.0.shared.clone();
-        self.0
-            .spawn("fleet-checkpoint", move || checkpoint::run(&shared, &checkpointer))?;
+        self.0.spawn("fleet-checkpoint", move || checkpoint::run(&shared, &checkpointer))?;
         let shared = self.0.shared.clone();
         self.0.spawn("fleet-check", move || check::run(&shared, checker))
     }
@@ -229,6 +214,13 @@ impl Storage {
     pub fn objects(&self, prefix: &ObjectPath, after: Option<&ObjectPath>, limit: usize) -> Result<Vec<Listed>, Error> {
         let shared = &self.0.shared;
         reader::objects(&shared.readers, &shared.tombstones, prefix, after, limit)
+    }
+
+    /// The newest deletion of a path or of anything above it, durable or not: until it is, nothing may be shown of what comes
+    /// after it. [`Seq::NONE`] if there is none, or nothing is left of what it deleted.
+    #[must_use]
+    pub fn floor(&self, path: &ObjectPath) -> Seq {
+        Seq(self.0.shared.tombstones.floor(path))
     }
 
     /// How many objects are stored. Those of a deleted subtree count until they are reaped, shortly after.

@@ -38,10 +38,7 @@ impl Error {
     /// Puts what clap found into one line; its own report is a small page.
     pub(super) fn usage(error: &clap::Error) -> Self {
         let report = error.render().to_string();
-        let findings = report
-            .lines()
-            .map(str::trim)
-            .take_while(|line| !line.starts_with("Usage:"));
+        let findings = report.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
         let findings = findings
             .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
             .map(|line| line.trim_start_matches("error: ").trim_start_matches("tip: "));

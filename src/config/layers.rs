@@ -41,10 +41,7 @@ impl ConfigFile {
         match std::fs::read_to_string(path) {
             Ok(text) => Self::parse(path, &text).map(Some),
             Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::Unreadable {
-                path: path.to_owned(),
-                error,
-            }),
+            Err(error) => Err(Error::Unreadable { path: path.to_owned(), error }),
         }
     }
 
@@ -81,11 +78,7 @@ impl Layers {
     /// Starts with the defaults, whose keys are the keys there are.
     pub(super) fn over(defaults: &Config) -> Self {
         let defaults = Table::try_from(defaults).expect("every section is a table and every key a string");
-        Self {
-            merged: defaults.clone(),
-            defaults,
-            problems: Vec::new(),
-        }
+        Self { merged: defaults.clone(), defaults, problems: Vec::new() }
     }
 
     /// Adds what a file says.
@@ -109,10 +102,8 @@ impl Layers {
 
     /// Adds the variables that are settings, and `RUST_LOG`, which everybody expects to work, over `log.filter`.
     pub(super) fn add_environment(&mut self, environment: impl IntoIterator<Item = (OsString, OsString)>) {
-        let mut variables: Vec<(String, OsString)> = environment
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-            .collect();
+        let mut variables: Vec<(String, OsString)> =
+            environment.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
         // In an order of their own, so that what is reported does not depend on how the environment was built.
         variables.sort();
         let mut rust_log = None;
@@ -133,11 +124,7 @@ impl Layers {
         let from = Source::Variable(variable.to_owned());
         if section == ROUTES {
             let advice = "routes are set in the file alone, as a pattern is no name of a variable".to_owned();
-            self.problems.push(Problem::UnknownKey {
-                key: format!("{section}.{key}"),
-                from,
-                advice,
-            });
+            self.problems.push(Problem::UnknownKey { key: format!("{section}.{key}"), from, advice });
             return;
         }
         if let Some(text) = value.to_str() {
@@ -151,10 +138,8 @@ impl Layers {
 
     /// Adds the flags that were given.
     pub(super) fn add_flags(&mut self, flags: &Flags) {
-        let settings = [
-            ("server", "listen", "--listen", &flags.listen),
-            ("storage", "data_dir", "--data-dir", &flags.data_dir),
-        ];
+        let settings =
+            [("server", "listen", "--listen", &flags.listen), ("storage", "data_dir", "--data-dir", &flags.data_dir)];
         for (section, key, flag, value) in settings {
             if let Some(text) = value {
                 self.set(section, key, Value::String(text.clone()), &Source::Flag(flag));
@@ -191,11 +176,7 @@ impl Layers {
     }
 
     fn set(&mut self, section: &str, name: &str, value: Value, from: &Source) {
-        let key = if section == ROUTES {
-            format!("{section}.{name:?}")
-        } else {
-            format!("{section}.{name}")
-        };
+        let key = if section == ROUTES { format!("{section}.{name:?}") } else { format!("{section}.{name}") };
         let known = self.defaults.get(section).and_then(Value::as_table);
         if section != ROUTES && !known.is_some_and(|settings| settings.contains_key(name)) {
             self.refuse_unknown(key, from);
@@ -208,12 +189,7 @@ impl Layers {
     }
 
     fn refuse(&mut self, key: String, value: &Value, from: &Source, message: String) {
-        self.problems.push(Problem::BadValue {
-            key,
-            from: from.clone(),
-            value: shortened(value),
-            message,
-        });
+        self.problems.push(Problem::BadValue { key, from: from.clone(), value: shortened(value), message });
     }
 
     fn refuse_unknown(&mut self, key: String, from: &Source) {
@@ -230,11 +206,7 @@ impl Layers {
             Some((_, name)) => format!("did you mean `{name}`?"),
             None => self.choice(&key),
         };
-        self.problems.push(Problem::UnknownKey {
-            key,
-            from: from.clone(),
-            advice,
-        });
+        self.problems.push(Problem::UnknownKey { key, from: from.clone(), advice });
     }
 
     /// The names there are, where an unknown key is like none of them: the keys of its section, or the sections.

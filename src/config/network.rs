@@ -24,24 +24,14 @@ pub(super) fn read_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 /// A list of addresses (`10.0.0.1`) and networks (`10.0.0.0/8`).
 pub(super) fn read_proxies<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
     let expected = "a list of IP addresses and networks such as [\"10.0.0.1\", \"10.1.0.0/16\"]";
-    read(deserializer, expected, |value| {
-        value
-            .as_array()?
-            .iter()
-            .map(|item| parse_proxy(item.as_str()?))
-            .collect()
-    })
+    read(deserializer, expected, |value| value.as_array()?.iter().map(|item| parse_proxy(item.as_str()?)).collect())
 }
 
 /// A list of origins.
 pub(super) fn read_origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AllowedOrigin>, D::Error> {
     let expected = "a list of origins such as [\"https://example.org\", \"http://localhost:3000\"], without a path";
     read(deserializer, expected, |value| {
-        value
-            .as_array()?
-            .iter()
-            .map(|item| AllowedOrigin::parse(item.as_str()?))
-            .collect()
+        value.as_array()?.iter().map(|item| AllowedOrigin::parse(item.as_str()?)).collect()
     })
 }
 
@@ -49,11 +39,7 @@ pub(super) fn read_origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result
 pub(super) fn read_hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AllowedHost>, D::Error> {
     let expected = "a list of hosts such as [\"fleet.example.org\", \"fleet.example.org:8787\"]";
     read(deserializer, expected, |value| {
-        value
-            .as_array()?
-            .iter()
-            .map(|item| AllowedHost::parse(item.as_str()?))
-            .collect()
+        value.as_array()?.iter().map(|item| AllowedHost::parse(item.as_str()?)).collect()
     })
 }
 
@@ -106,10 +92,7 @@ pub struct AllowedHost {
 impl AllowedHost {
     fn parse(text: &str) -> Option<Self> {
         let (host, port) = split_authority(text)?;
-        Some(Self {
-            host: host.to_ascii_lowercase(),
-            port,
-        })
+        Some(Self { host: host.to_ascii_lowercase(), port })
     }
 
     /// Whether a `Host` header with this host (in brackets when it is an IPv6 address) and port is meant.
@@ -150,20 +133,13 @@ fn split_authority(text: &str) -> Option<(&str, Option<u16>)> {
 
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_lowercase())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 fn is_host(host: &str) -> bool {
     match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            !host.is_empty()
-                && host
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-        }
+        None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
     }
 }
 

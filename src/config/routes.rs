@@ -76,19 +76,13 @@ impl Routes {
             if class.is_empty() {
                 return Err(Error::NoClass(text));
             }
-            routes.push(Route {
-                pattern: Pattern::parse(&text)?,
-                class,
-            });
+            routes.push(Route { pattern: Pattern::parse(&text)?, class });
         }
         // Stable, so that two patterns that tie are named in a known order.
         routes.sort_by_key(|route| Reverse(route.pattern.specificity()));
         refuse_ties(&routes)?;
         let matcher = RegexSet::new(routes.iter().map(|route| route.pattern.regex()));
-        Ok(Self {
-            matcher: matcher.map_err(|error| Error::TooLarge(error.to_string()))?,
-            routes,
-        })
+        Ok(Self { matcher: matcher.map_err(|error| Error::TooLarge(error.to_string()))?, routes })
     }
 
     /// The class of the most specific pattern that matches a path, if any does.
@@ -99,18 +93,13 @@ impl Routes {
 
     /// Every pattern with its class, the most specific first.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.routes
-            .iter()
-            .map(|route| (route.pattern.text.as_str(), route.class.as_str()))
+        self.routes.iter().map(|route| (route.pattern.text.as_str(), route.class.as_str()))
     }
 }
 
 impl Default for Routes {
     fn default() -> Self {
-        Self {
-            routes: Vec::new(),
-            matcher: RegexSet::empty(),
-        }
+        Self { routes: Vec::new(), matcher: RegexSet::empty() }
     }
 }
 
@@ -133,11 +122,7 @@ impl TryFrom<BTreeMap<String, String>> for Routes {
 
 impl From<Routes> for BTreeMap<String, String> {
     fn from(routes: Routes) -> Self {
-        routes
-            .routes
-            .into_iter()
-            .map(|route| (route.pattern.text, route.class))
-            .collect()
+        routes.routes.into_iter().map(|route| (route.pattern.text, route.class)).collect()
     }
 }
 
@@ -145,9 +130,7 @@ impl From<Routes> for BTreeMap<String, String> {
 fn refuse_ties(routes: &[Route]) -> Result<(), Error> {
     for (index, route) in routes.iter().enumerate() {
         let specificity = route.pattern.specificity();
-        let peers = routes[index + 1..]
-            .iter()
-            .take_while(|other| other.pattern.specificity() == specificity);
+        let peers = routes[index + 1..].iter().take_while(|other| other.pattern.specificity() == specificity);
         for other in peers {
             if route.pattern.overlaps(&other.pattern) {
                 return Err(Error::Tie(route.pattern.text.clone(), other.pattern.text.clone()));
@@ -192,23 +175,14 @@ impl Pattern {
                 "**" => Ok(Segment::AnyNumber),
                 name => match ObjectName::parse(name) {
                     Ok(_) => Ok(Segment::Name(name.to_owned())),
-                    Err(error) => Err(Error::Segment {
-                        pattern: text.to_owned(),
-                        error,
-                    }),
+                    Err(error) => Err(Error::Segment { pattern: text.to_owned(), error }),
                 },
             })
             .collect::<Result<Vec<_>, _>>()?;
-        if segments
-            .windows(2)
-            .any(|pair| pair == [Segment::AnyNumber, Segment::AnyNumber])
-        {
+        if segments.windows(2).any(|pair| pair == [Segment::AnyNumber, Segment::AnyNumber]) {
             return Err(Error::Repeated(text.to_owned()));
         }
-        Ok(Self {
-            text: text.to_owned(),
-            segments,
-        })
+        Ok(Self { text: text.to_owned(), segments })
     }
 
     fn specificity(&self) -> Vec<Specificity> {

@@ -52,9 +52,7 @@ pub(super) fn read_filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 }
 
 fn parse_duration(value: &Value) -> Option<Duration> {
-    humantime::parse_duration(value.as_str()?)
-        .ok()
-        .filter(|duration| *duration <= LONGEST)
+    humantime::parse_duration(value.as_str()?).ok().filter(|duration| *duration <= LONGEST)
 }
 
 pub(in crate::config) fn write_duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -81,9 +79,7 @@ pub(super) mod period {
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let expected = "a duration above zero and of at most a day such as \"10s\" or \"1m 30s\"";
-        read(deserializer, expected, |value| {
-            parse_duration(value).filter(|duration| !duration.is_zero())
-        })
+        read(deserializer, expected, |value| parse_duration(value).filter(|duration| !duration.is_zero()))
     }
 }
 
@@ -99,9 +95,7 @@ fn parse_size(value: &Value) -> Option<u64> {
 /// Writes a size in the largest unit that shows it exactly; `ByteSize` itself would round it.
 fn show_size(bytes: u64) -> String {
     let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    let exact = units
-        .iter()
-        .find(|(_, shift)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    let exact = units.iter().find(|(_, shift)| bytes > 0 && bytes.trailing_zeros() >= *shift);
     match exact {
         Some((unit, shift)) => format!("{} {unit}", bytes >> shift),
         None => format!("{bytes} B"),
@@ -117,9 +111,7 @@ pub(super) mod message_bytes {
         let most = show_size(WRITE_SET_BYTES as u64);
         let expected = format!("a size from 1 B to {most} such as \"1 MiB\"");
         read(deserializer, &expected, |value| {
-            usize::try_from(parse_size(value)?)
-                .ok()
-                .filter(|bytes| (1..=WRITE_SET_BYTES).contains(bytes))
+            usize::try_from(parse_size(value)?).ok().filter(|bytes| (1..=WRITE_SET_BYTES).contains(bytes))
         })
     }
 
@@ -169,22 +161,14 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_people_write_them() {
-        for (text, bytes) in [
-            ("1 MiB", 1 << 20),
-            ("1MB", 1_000_000),
-            ("1.5 KiB", 1536),
-            ("70000", 70_000),
-            ("7 B", 7),
-        ] {
+        for (text, bytes) in [("1 MiB", 1 << 20), ("1MB", 1_000_000), ("1.5 KiB", 1536), ("70000", 70_000), ("7 B", 7)]
+        {
             assert_eq!(parse_size(&Value::String(text.into())), Some(bytes), "{text}");
         }
         assert_eq!(parse_size(&Value::Integer(4096)), Some(4096));
-        for value in [
-            Value::Integer(-1),
-            Value::Boolean(true),
-            Value::String("a lot".into()),
-            Value::String(String::new()),
-        ] {
+        for value in
+            [Value::Integer(-1), Value::Boolean(true), Value::String("a lot".into()), Value::String(String::new())]
+        {
             assert_eq!(parse_size(&value), None, "{value}");
         }
     }

@@ -22,26 +22,17 @@ impl Change {
 
     /// A field that has a new value.
     pub fn field(name: &str, value: impl Into<Value>) -> Self {
-        Self {
-            fields: Map::from_iter([(name.to_owned(), value.into())]),
-            ..Self::default()
-        }
+        Self { fields: Map::from_iter([(name.to_owned(), value.into())]), ..Self::default() }
     }
 
     /// A name that joined the list.
     pub fn added(name: &str) -> Self {
-        Self {
-            added: vec![name.to_owned()],
-            ..Self::default()
-        }
+        Self { added: vec![name.to_owned()], ..Self::default() }
     }
 
     /// A name that left the list.
     pub fn removed(name: &str) -> Self {
-        Self {
-            removed: vec![name.to_owned()],
-            ..Self::default()
-        }
+        Self { removed: vec![name.to_owned()], ..Self::default() }
     }
 
     /// Whether there is nothing to tell.
@@ -51,8 +42,7 @@ impl Change {
 
     /// Adds a later change: the newest value of a field wins, and a name that came and went leaves no trace.
     pub fn merge(&mut self, later: &Self) {
-        self.fields
-            .extend(later.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+        self.fields.extend(later.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
         for name in &later.removed {
             match self.added.iter().position(|added| added == name) {
                 Some(index) => drop(self.added.remove(index)),

@@ -109,13 +109,9 @@ impl Batch {
         for ((parent, ordinal), (seq, child)) in &self.agents {
             let ordinal = ordinal.cast_signed();
             match child {
-                Some(Child { name, class }) => put.execute(params![
-                    parent.key(),
-                    ordinal,
-                    name.as_str(),
-                    &**class,
-                    seq.cast_signed()
-                ])?,
+                Some(Child { name, class }) => {
+                    put.execute(params![parent.key(), ordinal, name.as_str(), &**class, seq.cast_signed()])?
+                }
                 None => delete.execute(params![parent.key(), ordinal])?,
             };
         }

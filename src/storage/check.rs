@@ -90,10 +90,7 @@ pub(super) fn run(shared: &Arc<Shared>, connection: Connection) {
             Err(error) => error.to_string(),
         };
         let reason = format!("the integrity check failed: {damage}");
-        tracing::error!(
-            reason,
-            "no more changes are accepted; stop the server and restore a backup"
-        );
+        tracing::error!(reason, "no more changes are accepted; stop the server and restore a backup");
         shared.queue.set_mode(Mode::Damaged, Some(reason));
         break;
     }

@@ -40,11 +40,7 @@ struct Failure {
 impl Gate {
     /// Everything up to `decided` was durable before this process began.
     pub(super) fn new(decided: u64) -> Self {
-        Self {
-            decided: AtomicU64::new(decided),
-            last_failed: AtomicU64::new(0),
-            state: Mutex::default(),
-        }
+        Self { decided: AtomicU64::new(decided), last_failed: AtomicU64::new(0), state: Mutex::default() }
     }
 
     pub(super) fn outcome(&self, seq: Seq) -> Outcome {
@@ -54,10 +50,7 @@ impl Gate {
         if seq == Seq::NONE || seq.0 > self.last_failed.load(Ordering::Acquire) {
             return Outcome::Durable;
         }
-        self.state
-            .lock()
-            .failure(seq.0)
-            .map_or(Outcome::Durable, Outcome::Failed)
+        self.state.lock().failure(seq.0).map_or(Outcome::Durable, Outcome::Failed)
     }
 
     pub(super) fn wait(&self, seq: Seq, waker: &Waker) -> Outcome {
@@ -102,10 +95,7 @@ impl Gate {
 impl State {
     fn failure(&self, seq: u64) -> Option<CommitError> {
         let index = self.failed.partition_point(|failure| failure.last < seq);
-        self.failed
-            .get(index)
-            .filter(|failure| failure.first <= seq)
-            .map(|failure| failure.error)
+        self.failed.get(index).filter(|failure| failure.first <= seq).map(|failure| failure.error)
     }
 
     fn due(&mut self, seq: u64) -> Due {
@@ -146,17 +136,9 @@ mod tests {
         let gate = Gate::new(10);
         let counts: Vec<Arc<Count>> = (0..3).map(|_| Arc::default()).collect();
         for (index, count) in counts.iter().enumerate() {
-            assert_eq!(
-                gate.wait(Seq(11 + index as u64), &count.clone().into()),
-                Outcome::Pending
-            );
+            assert_eq!(gate.wait(Seq(11 + index as u64), &count.clone().into()), Outcome::Pending);
         }
-        let woken = || {
-            counts
-                .iter()
-                .map(|count| count.0.load(Ordering::SeqCst))
-                .collect::<Vec<_>>()
-        };
+        let woken = || counts.iter().map(|count| count.0.load(Ordering::SeqCst)).collect::<Vec<_>>();
         gate.durable(11);
         assert_eq!(woken(), [1, 0, 0]);
         gate.durable(12);

@@ -22,10 +22,7 @@ impl DirectoryLock {
     /// # Errors
     /// [`Error::Directory`] and [`Error::InUse`].
     pub(super) fn take(dir: &Path) -> Result<Self, Error> {
-        let unusable = |path: &Path, source| Error::Directory {
-            path: path.to_owned(),
-            source,
-        };
+        let unusable = |path: &Path, source| Error::Directory { path: path.to_owned(), source };
         std::fs::create_dir_all(dir).map_err(|error| unusable(dir, error))?;
         let path = dir.join("fleet.lock");
         let mut file = OpenOptions::new()
@@ -38,10 +35,7 @@ impl DirectoryLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(Error::InUse {
-                    dir: dir.to_owned(),
-                    pid: read_pid(&mut file),
-                });
+                return Err(Error::InUse { dir: dir.to_owned(), pid: read_pid(&mut file) });
             }
             Err(TryLockError::Error(error)) => return Err(unusable(&path, error)),
         }
@@ -86,9 +80,6 @@ mod tests {
         let file = dir.path().join("file");
         std::fs::write(&file, "x").unwrap();
         let error = DirectoryLock::take(&file.join("data")).unwrap_err();
-        assert!(
-            error.to_string().contains(file.join("data").to_str().unwrap()),
-            "{error}"
-        );
+        assert!(error.to_string().contains(file.join("data").to_str().unwrap()), "{error}");
     }
 }

@@ -66,11 +66,7 @@ struct Usage {
 
 impl Log {
     pub(super) fn new(database: &Path) -> Self {
-        Self {
-            file: path(database),
-            grown: false,
-            retry_at: 0,
-        }
+        Self { file: path(database), grown: false, retry_at: 0 }
     }
 
     /// Whether there is nothing to grow any more.
@@ -143,8 +139,5 @@ fn usage(connection: &Connection) -> rusqlite::Result<Usage> {
     let (frames, copied) = statement.query_row((), |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
     // -1 before the first commit.
     let bytes = |frames: i64| u64::try_from(frames).unwrap_or(0) * FRAME_BYTES;
-    Ok(Usage {
-        used: HEADER_BYTES + bytes(frames),
-        waiting: bytes(frames).saturating_sub(bytes(copied)),
-    })
+    Ok(Usage { used: HEADER_BYTES + bytes(frames), waiting: bytes(frames).saturating_sub(bytes(copied)) })
 }

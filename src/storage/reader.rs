@@ -29,14 +29,7 @@ struct State {
 
 impl Readers {
     pub(super) fn new(connections: Vec<Connection>) -> Self {
-        Self {
-            state: Mutex::new(State {
-                idle: connections,
-                busy: 0,
-                closed: false,
-            }),
-            returned: Condvar::new(),
-        }
+        Self { state: Mutex::new(State { idle: connections, busy: 0, closed: false }), returned: Condvar::new() }
     }
 
     /// Reads with a connection, once one is free.
@@ -53,10 +46,7 @@ impl Readers {
             }
             if let Some(connection) = state.idle.pop() {
                 state.busy += 1;
-                return Ok(Borrowed {
-                    readers: self,
-                    connection: Some(connection),
-                });
+                return Ok(Borrowed { readers: self, connection: Some(connection) });
             }
             self.returned.wait(&mut state);
         }
@@ -116,10 +106,7 @@ pub(super) fn children(
     readers.read(|connection| {
         let mut statement = connection.prepare_cached(sql::CHILDREN)?;
         let rows = statement.query_map((path.key(), floor.cast_signed()), |row| {
-            let child = Child {
-                name: name(row, 1)?,
-                class: text(row, 2)?.into(),
-            };
+            let child = Child { name: name(row, 1)?, class: text(row, 2)?.into() };
             Ok((number(row, 0)?, child))
         })?;
         rows.collect()
@@ -156,11 +143,7 @@ fn alive(row: &Row<'_>, floors: &Floors) -> rusqlite::Result<Option<Listed>> {
     if !floors.alive(&path, number(row, 3)?) {
         return Ok(None);
     }
-    Ok(Some(Listed {
-        path,
-        class: text(row, 1)?.into(),
-        children: number(row, 2)?,
-    }))
+    Ok(Some(Listed { path, class: text(row, 1)?.into(), children: number(row, 2)? }))
 }
 
 /// The last number given and the number of objects, as stored.
@@ -176,9 +159,9 @@ pub(super) fn tombstones(connection: &Connection) -> rusqlite::Result<Vec<(Objec
     loop {
         let after = all.last().map_or("", |(prefix, _)| prefix.key()).to_owned();
         let before = all.len();
-        for row in statement.query_map((after, PAGE), |row| {
-            Ok((ObjectPath::from_key(text(row, 0)?), number(row, 1)?))
-        })? {
+        for row in
+            statement.query_map((after, PAGE), |row| Ok((ObjectPath::from_key(text(row, 0)?), number(row, 1)?)))?
+        {
             all.push(row?);
         }
         if all.len() == before {

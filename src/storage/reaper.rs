@@ -76,11 +76,7 @@ impl Reaper {
             let Some(job) = &mut self.job else { break };
             let visited = job.step(connection, budget, &mut reaped)?;
             budget = budget.saturating_sub(visited.max(1));
-            if reaped
-                .finished
-                .last()
-                .is_some_and(|(prefix, seq)| *prefix == job.prefix && *seq == job.seq)
-            {
+            if reaped.finished.last().is_some_and(|(prefix, seq)| *prefix == job.prefix && *seq == job.seq) {
                 self.job = None;
             }
         }
@@ -90,12 +86,7 @@ impl Reaper {
 
 impl Job {
     fn new(prefix: ObjectPath, seq: u64) -> Self {
-        Self {
-            end: prefix.range_end(),
-            stage: Stage::Objects(prefix.key().to_owned()),
-            prefix,
-            seq,
-        }
+        Self { end: prefix.range_end(), stage: Stage::Objects(prefix.key().to_owned()), prefix, seq }
     }
 
     /// Works on one table; answers how many rows were visited.
@@ -143,9 +134,7 @@ impl Job {
     ) -> rusqlite::Result<(usize, Stage)> {
         let mut statement = connection.prepare_cached(sql::AGENT_CHUNK)?;
         let next: Option<(String, i64)> = statement
-            .query_row(params![from.0, from.1, self.end, limit(budget)], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
+            .query_row(params![from.0, from.1, self.end, limit(budget)], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let end = next.as_ref().map_or((&self.end, i64::MIN), |next| (&next.0, next.1));
         let mut reap = connection.prepare_cached(sql::AGENT_REAP)?;
@@ -174,9 +163,7 @@ impl Job {
         for (prefix, seq) in &rows {
             if prefix != self.prefix.key() && seq.cast_unsigned() < self.seq {
                 delete.execute(params![prefix, seq])?;
-                reaped
-                    .finished
-                    .push((ObjectPath::from_key(prefix), seq.cast_unsigned()));
+                reaped.finished.push((ObjectPath::from_key(prefix), seq.cast_unsigned()));
             }
         }
         if next.is_none() {

@@ -39,20 +39,13 @@ pub(super) fn open(file: &Path, busy: Duration) -> Result<Connection, Error> {
     if fresh {
         create(&connection).map_err(damaged)?;
     }
-    let found: u32 = connection
-        .query_row("PRAGMA user_version", (), |row| row.get(0))
-        .map_err(damaged)?;
+    let found: u32 = connection.query_row("PRAGMA user_version", (), |row| row.get(0)).map_err(damaged)?;
     if found > VERSION {
-        return Err(Error::Newer {
-            file: file.to_owned(),
-            found,
-            known: VERSION,
-        });
+        return Err(Error::Newer { file: file.to_owned(), found, known: VERSION });
     }
     // Reads the whole schema, before anything is written to what may turn out to be damaged.
-    let tables: u32 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))
-        .map_err(damaged)?;
+    let tables: u32 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0)).map_err(damaged)?;
     tracing::debug!(version = found, tables, "database opened");
     configure_writer(&connection).map_err(damaged)?;
     match MIGRATIONS.to_latest(&mut connection) {
@@ -86,16 +79,8 @@ pub(super) fn checkpointer(file: &Path, busy: Duration) -> rusqlite::Result<Conn
 
 /// Whether there is no database yet.
 fn check_header(file: &Path) -> Result<bool, Error> {
-    let unusable = |source| Error::Directory {
-        path: file.to_owned(),
-        source,
-    };
-    let damaged = |detail: String| {
-        Err(Error::Damaged {
-            file: file.to_owned(),
-            detail,
-        })
-    };
+    let unusable = |source| Error::Directory { path: file.to_owned(), source };
+    let damaged = |detail: String| Err(Error::Damaged { file: file.to_owned(), detail });
     let mut header = Vec::with_capacity(100);
     match File::open(file) {
         Ok(file) => file.take(100).read_to_end(&mut header).map_err(unusable)?,
@@ -122,10 +107,9 @@ fn check_header(file: &Path) -> Result<bool, Error> {
 
 fn refusal(file: &Path, error: rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Error::Damaged {
-            file: file.to_owned(),
-            detail: error.to_string(),
-        },
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            Error::Damaged { file: file.to_owned(), detail: error.to_string() }
+        }
         _ => Error::database(error),
     }
 }
@@ -152,10 +136,7 @@ fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0))?;
     if mode != "wal" {
-        tracing::error!(
-            mode,
-            "the file system cannot hold a write-ahead log; commits will be slow"
-        );
+        tracing::error!(mode, "the file system cannot hold a write-ahead log; commits will be slow");
     }
     Ok(())
 }

@@ -34,39 +34,23 @@ pub(super) fn unpark() -> Waker {
 
 /// A record that says `state`.
 pub(super) fn record(state: &str) -> Record {
-    Record {
-        state: Some(state.as_bytes().into()),
-        bytes: state.len() as u64,
-        ..Record::new("agent".into())
-    }
+    Record { state: Some(state.as_bytes().into()), bytes: state.len() as u64, ..Record::new("agent".into()) }
 }
 
 /// A write set that stores a record.
 pub(super) fn put(at: &str, state: &str) -> WriteSet {
-    WriteSet {
-        record: Some(record(state)),
-        ..WriteSet::new(path(at))
-    }
+    WriteSet { record: Some(record(state)), ..WriteSet::new(path(at)) }
 }
 
 /// A write set that lists a child.
 pub(super) fn list(at: &str, ordinal: u64, child: &str) -> WriteSet {
-    let child = Child {
-        name: name(child),
-        class: "agent".into(),
-    };
-    WriteSet {
-        children: [(ordinal, Some(child))].into(),
-        ..WriteSet::new(path(at))
-    }
+    let child = Child { name: name(child), class: "agent".into() };
+    WriteSet { children: [(ordinal, Some(child))].into(), ..WriteSet::new(path(at)) }
 }
 
 /// A write set of the parent that deletes subtrees.
 pub(super) fn delete(prefixes: &[&str]) -> WriteSet {
-    WriteSet {
-        deleted: prefixes.iter().map(|prefix| path(prefix)).collect(),
-        ..WriteSet::new(path("/"))
-    }
+    WriteSet { deleted: prefixes.iter().map(|prefix| path(prefix)).collect(), ..WriteSet::new(path("/")) }
 }
 
 /// Storage in a directory of its own.
@@ -78,11 +62,7 @@ pub(super) struct Bed {
 
 impl Bed {
     pub(super) fn new() -> Self {
-        let mut bed = Self {
-            dir: tempfile::tempdir().unwrap(),
-            metrics: Metrics::new(),
-            storage: None,
-        };
+        let mut bed = Self { dir: tempfile::tempdir().unwrap(), metrics: Metrics::new(), storage: None };
         bed.reopen();
         bed
     }
@@ -144,10 +124,7 @@ impl Bed {
 
     pub(super) fn children(&self, at: &str) -> Vec<(u64, String)> {
         let children = self.storage().children(&path(at)).unwrap();
-        children
-            .into_iter()
-            .map(|(ordinal, child)| (ordinal, child.name.to_string()))
-            .collect()
+        children.into_iter().map(|(ordinal, child)| (ordinal, child.name.to_string())).collect()
     }
 
     /// A raw connection to the same file.
@@ -173,10 +150,7 @@ fn what_is_committed_is_loaded_also_after_a_restart() {
     bed.durable(list("/a", 7, "child"));
     for _ in 0..2 {
         assert_eq!(bed.storage().load(&path("/a")).unwrap(), Some(record("one")));
-        assert_eq!(
-            bed.storage().load(&path("/a/child")).unwrap(),
-            Some(Record::new("agent".into()))
-        );
+        assert_eq!(bed.storage().load(&path("/a/child")).unwrap(), Some(Record::new("agent".into())));
         assert_eq!(bed.children("/a"), [(7, "child".to_owned())]);
         assert_eq!(bed.storage().object_count(), 2);
         bed.reopen();
@@ -241,9 +215,7 @@ fn a_listed_child_exists_and_one_that_existed_is_left_alone() {
 fn close_commits_what_is_queued_and_can_be_repeated() {
     let mut bed = Bed::new();
     let storage = bed.storage().clone();
-    let last = (0..100)
-        .map(|n| storage.commit(put(&format!("/n{n}"), "x"), Seq::NONE).unwrap())
-        .last();
+    let last = (0..100).map(|n| storage.commit(put(&format!("/n{n}"), "x"), Seq::NONE).unwrap()).last();
     storage.close();
     storage.close();
     assert_eq!(storage.outcome(last.unwrap()), Outcome::Durable);

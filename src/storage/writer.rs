@@ -253,9 +253,7 @@ impl Writer {
     fn disk_is_full(&mut self) {
         if self.shared.queue.mode() == Mode::Open {
             tracing::error!("{DISK_FULL}; only deletions are accepted until there is space again");
-            self.shared
-                .queue
-                .set_mode(Mode::DeletesOnly, Some(DISK_FULL.to_owned()));
+            self.shared.queue.set_mode(Mode::DeletesOnly, Some(DISK_FULL.to_owned()));
             self.probe_at = Instant::now() + PROBE_INTERVAL;
         }
         if self.shared.reserve.is_taken() {
@@ -316,9 +314,7 @@ impl Writer {
                 tracing::debug!(%error, "the database cannot be written yet");
                 self.connection = None;
                 if is_full(&error) {
-                    self.shared
-                        .queue
-                        .set_mode(Mode::DeletesOnly, Some(DISK_FULL.to_owned()));
+                    self.shared.queue.set_mode(Mode::DeletesOnly, Some(DISK_FULL.to_owned()));
                     self.shared.reserve.release();
                 }
                 false
@@ -367,9 +363,7 @@ fn put_meta(connection: &Connection, seq: u64, objects: u64) -> rusqlite::Result
 
 /// Gives some free pages back to the file system; `false` when there are few left.
 fn vacuum(connection: &Connection) -> rusqlite::Result<bool> {
-    let free: u32 = connection
-        .prepare_cached("PRAGMA freelist_count")?
-        .query_row((), |row| row.get(0))?;
+    let free: u32 = connection.prepare_cached("PRAGMA freelist_count")?.query_row((), |row| row.get(0))?;
     if free <= FREE_PAGES {
         return Ok(false);
     }

@@ -3,11 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn routes<const N: usize>(table: [(&str, &str); N]) -> Result<Routes, Error> {
-    Routes::compile(
-        table
-            .map(|(pattern, class)| (pattern.to_owned(), class.to_owned()))
-            .into(),
-    )
+    Routes::compile(table.map(|(pattern, class)| (pattern.to_owned(), class.to_owned())).into())
 }
 
 fn path(text: &str) -> ObjectPath {
@@ -47,15 +43,9 @@ fn a_star_is_one_segment_and_two_are_any_number() {
 
 #[test]
 fn the_most_specific_pattern_wins() {
-    let order = [
-        "/a/b", "/a/*", "/a/*/**", "/a", "/a/**/b", "/a/**", "/*/b", "/*", "/", "/**/b",
-    ];
+    let order = ["/a/b", "/a/*", "/a/*/**", "/a", "/a/**/b", "/a/**", "/*/b", "/*", "/", "/**/b"];
     let last = ["/**"];
-    let table = order
-        .iter()
-        .chain(&last)
-        .map(|text| ((*text).to_owned(), format!("class of {text}")))
-        .collect();
+    let table = order.iter().chain(&last).map(|text| ((*text).to_owned(), format!("class of {text}"))).collect();
     let routes = Routes::compile(table).unwrap();
     let patterns: Vec<_> = routes.iter().map(|(pattern, _)| pattern).collect();
     assert_eq!(patterns, order.iter().chain(&last).copied().collect::<Vec<_>>());
@@ -128,9 +118,8 @@ fn all_names(length: usize) -> Vec<Vec<&'static str>> {
 
 fn any_pattern() -> impl Strategy<Value = Pattern> {
     let segment = prop::sample::select(vec!["a", "b", "*", "**"]);
-    prop::collection::vec(segment, 0..4).prop_filter_map("one ** beside another", |segments| {
-        Pattern::parse(&format!("/{}", segments.join("/"))).ok()
-    })
+    prop::collection::vec(segment, 0..4)
+        .prop_filter_map("one ** beside another", |segments| Pattern::parse(&format!("/{}", segments.join("/"))).ok())
 }
 
 proptest! {

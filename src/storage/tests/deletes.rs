@@ -84,9 +84,7 @@ fn fp10_nested_and_repeated_deletes_leave_nothing() {
     assert_eq!((bed.objects("/"), bed.storage().object_count()), (vec![], 0));
     let raw = bed.raw();
     for table in ["objects", "agents", "tombstones"] {
-        let rows: u32 = raw
-            .query_row(&format!("SELECT count(*) FROM {table}"), (), |row| row.get(0))
-            .unwrap();
+        let rows: u32 = raw.query_row(&format!("SELECT count(*) FROM {table}"), (), |row| row.get(0)).unwrap();
         assert_eq!(rows, 0, "{table}");
     }
 }
@@ -124,9 +122,6 @@ fn fp10_reaping_goes_on_after_a_restart() {
     bed.reap();
     assert_eq!(bed.objects("/"), ["/big/n7", "/other"]);
     assert_eq!(bed.storage().object_count(), 2);
-    let left: u32 = bed
-        .raw()
-        .query_row("SELECT count(*) FROM agents", (), |row| row.get(0))
-        .unwrap();
+    let left: u32 = bed.raw().query_row("SELECT count(*) FROM agents", (), |row| row.get(0)).unwrap();
     assert_eq!(left, 0);
 }
