@@ -29,10 +29,7 @@ struct Serving {
 
 impl Place {
     fn new() -> Self {
-        Self {
-            directory: tempfile::tempdir().unwrap(),
-            variables: Vec::new(),
-        }
+        Self { directory: tempfile::tempdir().unwrap(), variables: Vec::new() }
     }
 
     fn file(self, name: &str, text: &str) -> Self {
@@ -51,15 +48,8 @@ impl Place {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fleet"));
-        command
-            .args(arguments)
-            .current_dir(self.path())
-            .env_clear()
-            .envs(self.variables.iter().copied());
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(arguments).current_dir(self.path()).env_clear().envs(self.variables.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
@@ -138,15 +128,9 @@ fn op1_flags_over_environment_over_file_over_defaults() {
     let listen = |port: u16| format!("[server]\nlisten = \"127.0.0.1:{port}\"\n");
     let listens_on = |place: &Place, arguments: &[&str]| {
         let config = place.effective(arguments);
-        text(&config, "server", "listen")
-            .strip_prefix("127.0.0.1:")
-            .unwrap()
-            .parse::<u16>()
-            .unwrap()
+        text(&config, "server", "listen").strip_prefix("127.0.0.1:").unwrap().parse::<u16>().unwrap()
     };
-    let place = Place::new()
-        .file("config.toml", &listen(1))
-        .file("named.toml", &listen(2));
+    let place = Place::new().file("config.toml", &listen(1)).file("named.toml", &listen(2));
     assert_eq!(listens_on(&place, &[]), 1);
     assert_eq!(listens_on(&place, &["--config", "named.toml"]), 2);
     let place = place.variable("FLEET_SERVER__LISTEN", "127.0.0.1:3");
@@ -164,9 +148,7 @@ fn op1_unknown_keys_are_refused_with_the_nearest_name() {
         let advice = "unknown key `server.lisen` in config.toml; did you mean `server.listen`?";
         place.run(command).refuses(2, advice);
     }
-    let place = Place::new()
-        .variable("FLEET_LIMIT__SOCKETS", "1")
-        .variable("FLEET_URL", "http://a");
+    let place = Place::new().variable("FLEET_LIMIT__SOCKETS", "1").variable("FLEET_URL", "http://a");
     let advice = "unknown key `limit.sockets` in the variable FLEET_LIMIT__SOCKETS; \
                   did you mean `limits.sockets` (FLEET_LIMITS__SOCKETS)?";
     place.run(&["config"]).refuses(2, advice);
@@ -195,42 +177,21 @@ fn op1_files_that_cannot_be_read_are_refused() {
     let place = Place::new().file("broken.toml", "[server]\nlisten = oops\n");
     let missing = place.run(&["--config", "missing.toml"]);
     assert_eq!(missing.status, Some(2));
-    assert!(
-        missing.stderr.starts_with("fleet: cannot read missing.toml: "),
-        "{}",
-        missing.stderr
-    );
+    assert!(missing.stderr.starts_with("fleet: cannot read missing.toml: "), "{}", missing.stderr);
     let broken = place.run(&["--config", "broken.toml"]);
-    assert_eq!(
-        (broken.status, broken.stderr.lines().count()),
-        (Some(2), 1),
-        "{}",
-        broken.stderr
-    );
-    assert!(
-        broken.stderr.starts_with("fleet: broken.toml, line 2, column 10: "),
-        "{}",
-        broken.stderr
-    );
+    assert_eq!((broken.status, broken.stderr.lines().count()), (Some(2), 1), "{}", broken.stderr);
+    assert!(broken.stderr.starts_with("fleet: broken.toml, line 2, column 10: "), "{}", broken.stderr);
 }
 
 #[test]
 fn op1_what_config_prints_is_read_back() {
     let place = Place::new()
-        .file(
-            "config.toml",
-            "[routes]\n\"/ws/*\" = \"worker-connection\"\n\"/a/**\" = \"x\"\n",
-        )
-        .variable(
-            "FLEET_SERVER__ALLOWED_ORIGINS",
-            "https://a.example,http://b.example:3000",
-        )
+        .file("config.toml", "[routes]\n\"/ws/*\" = \"worker-connection\"\n\"/a/**\" = \"x\"\n")
+        .variable("FLEET_SERVER__ALLOWED_ORIGINS", "https://a.example,http://b.example:3000")
         .variable("FLEET_LIMITS__MESSAGE_BYTES", "1025")
         .variable("FLEET_SERVER__PING_INTERVAL", "90s");
     let printed = place.run(&["config", "--listen", "[::1]:0"]).stdout;
-    let again = Place::new()
-        .file("printed.toml", &printed)
-        .run(&["config", "--config", "printed.toml"]);
+    let again = Place::new().file("printed.toml", &printed).run(&["config", "--config", "printed.toml"]);
     assert_eq!((again.status, again.stdout), (Some(0), printed.clone()));
     let printed: toml::Table = printed.parse().unwrap();
     assert_eq!(text(&printed, "routes", "/ws/*"), "worker-connection");
@@ -252,23 +213,12 @@ fn op1_the_help_tells_what_one_needs() {
     let help = place.run(&["--help"]);
     assert_eq!((help.status, help.stderr.as_str()), (Some(0), ""));
     let flags = ["--config <FILE>", "--listen <ADDR:PORT>", "--data-dir <DIR>"];
-    let words = [
-        "FLEET_SECTION__KEY",
-        "RUST_LOG",
-        "README",
-        "config.toml",
-        "Examples:",
-        "Exit status:",
-        "fleet config",
-    ];
+    let words =
+        ["FLEET_SECTION__KEY", "RUST_LOG", "README", "config.toml", "Examples:", "Exit status:", "fleet config"];
     for needed in flags.iter().chain(&words) {
         assert!(help.stdout.contains(needed), "{needed} is not in {}", help.stdout);
     }
-    assert!(
-        help.stdout.lines().all(|line| line.chars().count() <= 100),
-        "{}",
-        help.stdout
-    );
+    assert!(help.stdout.lines().all(|line| line.chars().count() <= 100), "{}", help.stdout);
     for command in ["serve", "config"] {
         let help = place.run(&[command, "--help"]);
         assert_eq!(help.status, Some(0));
@@ -282,22 +232,10 @@ fn op1_the_help_tells_what_one_needs() {
 fn op1_a_command_line_that_cannot_be_used_is_one_line_and_status_2() {
     let place = Place::new();
     for (arguments, line) in [
-        (
-            &["--lisen", "x"][..],
-            "unexpected argument '--lisen' found; a similar argument exists: '--listen'",
-        ),
-        (
-            &["servee"],
-            "unrecognized subcommand 'servee'; a similar subcommand exists: 'serve'",
-        ),
-        (
-            &["--listen"],
-            "a value is required for '--listen <ADDR:PORT>' but none was supplied",
-        ),
-        (
-            &["--listen", "127.0.0.1:0", "config"],
-            "the subcommand 'config' cannot be used with '--listen <ADDR:PORT>'",
-        ),
+        (&["--lisen", "x"][..], "unexpected argument '--lisen' found; a similar argument exists: '--listen'"),
+        (&["servee"], "unrecognized subcommand 'servee'; a similar subcommand exists: 'serve'"),
+        (&["--listen"], "a value is required for '--listen <ADDR:PORT>' but none was supplied"),
+        (&["--listen", "127.0.0.1:0", "config"], "the subcommand 'config' cannot be used with '--listen <ADDR:PORT>'"),
     ] {
         place.run(arguments).refuses(2, &format!("{line}; see `fleet --help`"));
     }
@@ -309,14 +247,8 @@ fn op2_the_first_line_says_where_it_listens() {
     for command in [&[][..], &["serve"]] {
         let mut server = place.serve(&[command, &["--listen", "127.0.0.1:0"]].concat());
         let line = server.first_line();
-        let port = line
-            .strip_prefix("listening on http://127.0.0.1:")
-            .and_then(|rest| rest.strip_suffix('\n'));
-        assert!(
-            port.and_then(|port| port.parse::<u16>().ok())
-                .is_some_and(|port| port > 0),
-            "{line:?}"
-        );
+        let port = line.strip_prefix("listening on http://127.0.0.1:").and_then(|rest| rest.strip_suffix('\n'));
+        assert!(port.and_then(|port| port.parse::<u16>().ok()).is_some_and(|port| port > 0), "{line:?}");
     }
 }
 
@@ -339,10 +271,7 @@ fn op2_logs_go_to_standard_error_as_text_or_json() {
     };
     let as_text = logged(Place::new());
     assert!(as_text.contains(" INFO "), "{as_text}");
-    assert!(
-        !as_text.contains('\u{1b}'),
-        "colours though it is no terminal: {as_text:?}"
-    );
+    assert!(!as_text.contains('\u{1b}'), "colours though it is no terminal: {as_text:?}");
     let as_json = logged(Place::new().variable("FLEET_LOG__FORMAT", "json"));
     assert!(!as_json.is_empty());
     for line in as_json.lines() {
@@ -350,10 +279,7 @@ fn op2_logs_go_to_standard_error_as_text_or_json() {
         assert!(line["level"].is_string() && line["message"].is_string(), "{line}");
     }
     assert_eq!(logged(Place::new().variable("RUST_LOG", "off")), "");
-    assert_eq!(
-        logged(Place::new().file("config.toml", "[log]\nfilter = \"off\"\n")),
-        ""
-    );
+    assert_eq!(logged(Place::new().file("config.toml", "[log]\nfilter = \"off\"\n")), "");
 }
 
 #[test]
