@@ -59,7 +59,7 @@ use rusqlite::Connection;
 pub use self::error::Error;
 pub use self::write_set::{Child, CommitError, Outcome, Record, Seq, WriteSet};
 
-use crate::limits::RESERVE_BYTES;
+use crate::limits::{LOG_BYTES, RESERVE_BYTES};
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
 
@@ -82,6 +82,8 @@ pub struct Options {
     pub readers: usize,
     /// How long a commit waits for another process that has the database locked.
     pub busy_timeout: Duration,
+    /// Size of the write-ahead log: taken in advance, and kept to but for short excesses.
+    pub log_bytes: u64,
     /// Disk space held in reserve for deletions on a full disk, in bytes.
     pub reserve_bytes: u64,
 }
@@ -92,6 +94,7 @@ impl Default for Options {
             data_dir: "data".into(),
             readers: 4,
             busy_timeout: Duration::from_secs(5),
+            log_bytes: LOG_BYTES,
             reserve_bytes: RESERVE_BYTES,
         }
     }
@@ -126,6 +129,7 @@ pub struct Storage(Arc<Owner>);
 struct Shared {
     file: PathBuf,
     busy: Duration,
+    log_bytes: u64,
     queue: Queue,
     gate: Gate,
     tombstones: Tombstones,
@@ -158,6 +162,7 @@ impl Storage {
             data_dir,
             readers,
             busy_timeout: busy,
+            log_bytes,
             reserve_bytes,
         } = options;
         let lock = DirectoryLock::take(&data_dir)?;
@@ -173,6 +178,7 @@ impl Storage {
         let shared = Arc::new(Shared {
             file,
             busy,
+            log_bytes,
             queue: Queue::new(seq),
             gate: Gate::new(seq),
             tombstones,

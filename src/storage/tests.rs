@@ -91,6 +91,7 @@ impl Bed {
         Options {
             data_dir: self.dir.path().to_owned(),
             busy_timeout: Duration::from_millis(20),
+            log_bytes: 256 << 10,
             reserve_bytes: 64 << 10,
             ..Options::default()
         }
@@ -126,7 +127,8 @@ impl Bed {
 
     /// Commits and waits until it is durable.
     pub(super) fn durable(&self, set: WriteSet) -> Seq {
-        let seq = self.storage().commit(set, Seq::NONE).unwrap();
+        let committed = self.storage().commit(set, Seq::NONE);
+        let seq = committed.unwrap_or_else(|error| panic!("{error}: {:?}", self.storage().status()));
         assert_eq!(self.decided(seq), Outcome::Durable);
         seq
     }

@@ -48,7 +48,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, connection: Connection, seq: u64, objects: u64) -> Self {
         Self {
-            log: Log::new(&shared.file),
+            log: Log::new(&shared.file, shared.log_bytes),
             shared,
             connection: Some(connection),
             seq,
