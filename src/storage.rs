@@ -14,7 +14,7 @@
 //! | `write_set` | the vocabulary: what one run of turns changed |
 //! | `queue` | first in, first out; numbers, bounds, what is accepted |
 //! | `batch` | many write sets as one, and its rows |
-//! | `writer` | the thread: commits, failures, recovery |
+//! | `writer`, `recovery` | the thread: commits; what happens when one fails |
 //! | `gate` | what became of each write set |
 //! | `tombstones`, `reaper` | which rows are dead; removing them |
 //! | `reader` | the pool of connections that read |
@@ -37,6 +37,7 @@ mod log;
 mod queue;
 mod reader;
 mod reaper;
+mod recovery;
 mod reserve;
 mod schema;
 mod sql;
