@@ -83,7 +83,7 @@ pub struct Options {
     pub readers: usize,
     /// How long a commit waits for another process that has the database locked.
     pub busy_timeout: Duration,
-    /// Size of the write-ahead log: taken in advance, and kept to but for short excesses.
+    /// Size of the write-ahead log, in bytes; kept to but for short excesses.
     pub log_bytes: u64,
     /// Disk space held in reserve for deletions on a full disk, in bytes.
     pub reserve_bytes: u64,

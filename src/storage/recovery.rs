@@ -99,7 +99,7 @@ impl Writer {
             tracing::debug!(%error, "the log cannot be emptied yet");
         }
         self.vacuum = true;
-        self.shared.reserve.take().is_ok()
+        self.shared.reserve.take_back().is_ok()
     }
 
     fn probe(&mut self) -> bool {

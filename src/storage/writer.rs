@@ -77,8 +77,9 @@ impl Writer {
     fn patience(&self) -> Option<Duration> {
         let now = Instant::now();
         let work = self.vacuum || self.reaper.has_work(&self.shared.tombstones);
+        let work = work && self.connection.is_some();
         match self.shared.queue.mode() {
-            Mode::Open | Mode::DeletesOnly if work && self.rest_until <= now => Some(Duration::ZERO),
+            Mode::Open | Mode::DeletesOnly if work => Some(self.rest_until.saturating_duration_since(now)),
             Mode::Open if !self.log.is_grown() => Some(Duration::ZERO),
             Mode::Open | Mode::Damaged => None,
             Mode::DeletesOnly | Mode::Down => Some(self.probe_at.saturating_duration_since(now)),
