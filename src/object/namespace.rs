@@ -185,7 +185,9 @@ impl Inner {
                 };
                 events.push_front(event);
                 offered = refused;
-                slot.waiting.lock().extend(waker.cloned());
+                if offered == Offered::Full {
+                    slot.waiting.lock().extend(waker.cloned());
+                }
                 break;
             }
         }
