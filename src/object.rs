@@ -40,6 +40,8 @@ mod session;
 mod slot;
 mod stub;
 mod tell;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 pub use class::{Class, json, unknown_method};

@@ -69,7 +69,7 @@ impl Change {
     /// `{"type":"change","payload":{…}}`
     pub fn frame(&self) -> Frame {
         let fields = self.fields.iter().map(|(name, value)| (name.clone().into_owned(), value.clone()));
-        let mut payload = Map::from_iter(fields);
+        let mut payload: Map<String, Value> = fields.collect();
         for (key, names) in [("removed", &self.removed), ("added", &self.added)] {
             if !names.is_empty() {
                 payload.insert(key.to_owned(), names.as_slice().into());
