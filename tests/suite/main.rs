@@ -6,5 +6,9 @@
 
 mod harness;
 
+mod calls;
+mod counts;
+mod deletes;
+mod listing;
 mod messages;
 mod paths;
