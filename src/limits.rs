@@ -37,6 +37,25 @@ pub const WRITER_QUEUE_SETS: usize = 16_384;
 pub const STATE_BYTES: usize = 2 << 20;
 /// Rows reaped of a deleted subtree in one commit, so that nobody waits long behind it.
 pub const REAP_ROWS: usize = 1_000;
+/// Bytes of saved state reaped in one commit: large states cost by the page, not by the row.
+pub const REAP_BYTES: u64 = 1 << 20;
+/// Rows of one group commit, before coalescing: about 30 ms of work at most, so that nobody waits long behind it.
+pub const BATCH_ROWS: usize = 4_096;
+/// Bytes of one group commit, unless a single write set is larger.
+pub const BATCH_BYTES: usize = 8 << 20;
+/// Deleted subtrees waiting to be reaped: beyond it reaping goes before new commits.
+pub const TOMBSTONES: usize = 16_384;
+/// The write-ahead log is grown to this size in advance and started over when this much of it is used.
+pub const LOG_BYTES: u64 = 64 << 20;
+/// The log is copied into the database in the background whenever this much of it is waiting.
+pub const LOG_CHECKPOINT_BYTES: u64 = 8 << 20;
+/// What the writer copies itself, between two commits, to finish a checkpoint so that the log can start over.
+pub const LOG_FINISH_BYTES: u64 = 4 << 20;
+/// Space kept back on the disk, so that deletes still work when it is full; more than [`LOG_CHECKPOINT_BYTES`], so that
+/// what waits in the log can always reach the database.
+pub const RESERVE_BYTES: u64 = 16 << 20;
+/// Pages of the database given back to the file system in one commit.
+pub const VACUUM_PAGES: u32 = 64;
 /// Most items on one page of a list.
 pub const PAGE_ITEMS: usize = 1_000;
 

@@ -71,11 +71,7 @@ impl Metrics {
             objects: make.gauges("fleet_objects", "Objects in memory", &["class", "state"]),
             activations: make.counter("fleet_activations_total", "Objects brought into memory"),
             evictions: make.counter("fleet_evictions_total", "Objects whose memory was given back"),
-            requests: make.counters(
-                "fleet_requests_total",
-                "Requests, by kind and outcome",
-                &["kind", "outcome"],
-            ),
+            requests: make.counters("fleet_requests_total", "Requests, by kind and outcome", &["kind", "outcome"]),
             request_seconds: make.histogram(
                 "fleet_request_duration_seconds",
                 "Time to answer a request",
@@ -96,10 +92,7 @@ impl Metrics {
             websockets: make.gauges("fleet_websockets", "Open WebSockets", &["class"]),
             frames_in: frames.with_label_values(&["in"]),
             frames_out: frames.with_label_values(&["out"]),
-            overloaded: make.counter(
-                "fleet_overloaded_total",
-                "Requests refused and messages dropped at a bound",
-            ),
+            overloaded: make.counter("fleet_overloaded_total", "Requests refused and messages dropped at a bound"),
             panics: make.counter("fleet_panics_total", "Turns that panicked"),
             registry,
         }
@@ -121,9 +114,7 @@ struct Maker<'a>(&'a Registry);
 impl Maker<'_> {
     fn register<C: Collector + Clone + 'static>(&self, metric: prometheus::Result<C>) -> C {
         let metric = metric.expect("names and labels of metrics are constants");
-        self.0
-            .register(Box::new(metric.clone()))
-            .expect("each metric is registered once");
+        self.0.register(Box::new(metric.clone())).expect("each metric is registered once");
         metric
     }
 

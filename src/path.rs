@@ -251,10 +251,7 @@ mod tests {
     fn fp1_a_path_has_a_bound() {
         let longest = "/a".repeat(PATH_BYTES / 2);
         assert!(ObjectPath::parse(&longest).is_ok());
-        assert_eq!(
-            ObjectPath::parse(&format!("{longest}b")),
-            Err(Error::TooLong(PATH_BYTES + 1))
-        );
+        assert_eq!(ObjectPath::parse(&format!("{longest}b")), Err(Error::TooLong(PATH_BYTES + 1)));
     }
 
     #[test]

@@ -38,13 +38,7 @@ impl Record {
     /// The record of an object of which nothing is stored.
     #[must_use]
     pub fn new(class: Arc<str>) -> Self {
-        Self {
-            class,
-            state: None,
-            children: 0,
-            next_ordinal: 0,
-            bytes: 0,
-        }
+        Self { class, state: None, children: 0, next_ordinal: 0, bytes: 0 }
     }
 }
 
@@ -77,12 +71,7 @@ impl WriteSet {
     /// An empty write set of an object.
     #[must_use]
     pub fn new(path: ObjectPath) -> Self {
-        Self {
-            path,
-            record: None,
-            children: BTreeMap::new(),
-            deleted: Vec::new(),
-        }
+        Self { path, record: None, children: BTreeMap::new(), deleted: Vec::new() }
     }
 
     /// Whether nothing would be written.
@@ -101,10 +90,8 @@ impl WriteSet {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let path = self.path.key().len();
-        let record = self
-            .record
-            .as_ref()
-            .map_or(0, |record| path + record.state.as_ref().map_or(0, |state| state.len()));
+        let record =
+            self.record.as_ref().map_or(0, |record| path + record.state.as_ref().map_or(0, |state| state.len()));
         let child = |child: &Option<Child>| 2 * path + child.as_ref().map_or(0, |child| 2 * child.name.as_str().len());
         record
             + self.children.values().map(child).sum::<usize>()

@@ -1,0 +1,12 @@
+// The path of the object this page shows, and the addresses that follow from a path.
+
+export const segments = location.pathname.split("/").filter(Boolean);
+export const path = `/${segments.join("/")}`;
+
+export const childPath = (parent, name) => (parent === "/" ? `/${name}` : `${parent}/${name}`);
+
+export const objectUrl = (of) => location.origin + of;
+
+export const methodUrl = (of, method) => `${location.origin}${of}:${method}`;
+
+export const socketUrl = (of) => location.origin.replace(/^http/, "ws") + of;

@@ -1,0 +1,5 @@
+//! The built-in classes: each a plain value from state and event to effects, and nothing else.
+
+mod agent;
+
+pub use agent::Agent;

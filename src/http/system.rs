@@ -1,0 +1,78 @@
+//! The server's own endpoints, below `/.fleet/`.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use hyper::StatusCode;
+use hyper::header::CONTENT_TYPE;
+use serde::{Deserialize, Serialize};
+
+use super::Edge;
+use super::error::Error;
+use super::object::json;
+use crate::limits::PAGE_ITEMS;
+use crate::object::Listed;
+use crate::path::ObjectPath;
+use crate::protocol::encode;
+
+/// Items on a page that does not say how many.
+const DEFAULT_ITEMS: usize = 100;
+
+/// Whether the process is alive.
+pub(super) async fn health() -> Response {
+    json(br#"{"status":"ok"}"#.as_slice().into())
+}
+
+/// Whether requests should be sent here.
+pub(super) async fn ready(State(edge): State<Edge>) -> Response {
+    #[derive(Serialize)]
+    struct Ready {
+        ready: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    }
+    let reason = edge.not_ready();
+    let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, json(encode(&Ready { ready: reason.is_none(), reason }).into())).into_response()
+}
+
+/// Everything that is counted, for Prometheus.
+pub(super) async fn metrics(State(edge): State<Edge>) -> Response {
+    edge.metrics.storage_bytes.set(i64::try_from(edge.storage.bytes()).unwrap_or(i64::MAX));
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], edge.metrics.render()).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    prefix: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// What exists, by path.
+pub(super) async fn objects(
+    State(edge): State<Edge>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Response, Error> {
+    #[derive(Serialize)]
+    struct List {
+        items: Vec<Listed>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<String>,
+    }
+    let Query(page) = page.map_err(|error| Error::bad_request(error.body_text()))?;
+    let prefix = ObjectPath::parse(page.prefix.as_deref().unwrap_or("/"))?;
+    let limit = page.limit.unwrap_or(DEFAULT_ITEMS);
+    if !(1..=PAGE_ITEMS).contains(&limit) {
+        return Err(Error::bad_request(format!("limit is {limit}; it must be from 1 to {PAGE_ITEMS}")));
+    }
+    let after = page.cursor.as_deref().map(ObjectPath::parse).transpose()?;
+    let mut items = tokio::task::spawn_blocking(move || edge.namespace.list(&prefix, after.as_ref(), limit + 1))
+        .await
+        .map_err(|error| crate::object::Error::internal(error.to_string()))??;
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let cursor = items.last().filter(|_| more).map(|item| item.path.clone());
+    Ok(json(encode(&List { items, cursor }).into()))
+}

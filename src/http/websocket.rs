@@ -1,0 +1,74 @@
+//! WebSockets: the upgrade, and the connection that follows.
+//!
+//! The upgraded transport is taken over from the HTTP server and spoken to directly, because the frames are the hot path:
+//! one task per socket reads whatever has arrived, lets the object handle it right there, and writes what is due at once.
+
+mod connection;
+mod transport;
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use hyper::StatusCode;
+use hyper::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+
+use super::error::Error;
+use super::{Connection, Edge};
+use crate::path::ObjectPath;
+use crate::protocol::{Code, Version};
+
+/// Whether a request asks for a WebSocket.
+pub(super) fn is_upgrade<B>(request: &hyper::Request<B>) -> bool {
+    let has = |name, wanted: &str| {
+        let values = request.headers().get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|text| text.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
+    };
+    has(UPGRADE, "websocket") && has(CONNECTION, "upgrade")
+}
+
+/// Answers an upgrade and hands the connection over.
+pub(super) fn upgrade(edge: &Edge, path: &str, mut request: Request) -> Result<Response, Error> {
+    let path = ObjectPath::parse(path)?;
+    if request.headers().get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version != "13") {
+        let error = Error::bad_request("this WebSocket version is not spoken here; use 13");
+        let mut response = error.into_response();
+        *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
+        response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return Ok(response);
+    }
+    let Some(Connection { permit, .. }) = request.extensions().get::<Connection>().cloned() else {
+        return Err(Error::new(Code::Internal, "a request without a connection"));
+    };
+    let offered = offered(&request);
+    let upgraded = hyper::upgrade::on(&mut request);
+    let mut response = create_response_with_body(&request, axum::body::Body::empty)
+        .map_err(|error| Error::bad_request(format!("not a WebSocket handshake: {error}")))?;
+    if edge.stopping.is_cancelled() {
+        return Err(Error::new(Code::Unavailable, "the server is shutting down"));
+    }
+    let socket = edge.namespace.socket(&path, offered.unwrap_or_default())?;
+    if let Some(version) = offered {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(version.name()));
+    }
+    let (options, stopping) = (edge.options, edge.stopping.clone());
+    edge.tasks.spawn(async move {
+        // A peer that is gone before it is upgraded leaves nothing to say.
+        let Ok(upgraded) = upgraded.await else { return };
+        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+            tracing::error!("an upgraded connection is not a TCP stream");
+            return;
+        };
+        let (stream, read) = (parts.io.into_inner(), parts.read_buf.into());
+        connection::Connection::new(stream, read, socket, options).await.run(stopping).await;
+        drop(permit);
+    });
+    Ok(response)
+}
+
+/// The version that the client offers first; a token may be offered beside it, and is never selected.
+fn offered(request: &Request) -> Option<Version> {
+    let values = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|text| text.split(',')).find_map(|name| Version::from_name(name.trim()))
+}

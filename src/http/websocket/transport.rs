@@ -1,0 +1,172 @@
+//! Writing frames straight to the socket.
+//!
+//! A frame from a server is not masked, so its bytes are the same for everyone it goes to: a short header, then the payload
+//! as it is. Small frames of one burst go out in one write; a large payload is written from where it lies, however many
+//! sockets it goes to. Nothing is kept between bursts, so an idle socket holds no write buffer.
+//!
+//! Reading, pongs and the closing handshake are tungstenite's. It shares the stream, and is held off while one of our frames
+//! is only half written.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::protocol::Frame;
+
+/// A payload up to this size is copied beside its neighbours; a larger one is written from where it lies.
+const COPIED_BYTES: usize = 4 << 10;
+/// Most pieces in one vectored write.
+const PIECES: usize = 16;
+
+const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
+const FINAL: u8 = 0x80;
+
+thread_local! {
+    static BURST: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A socket, and what of our frames it has not taken yet.
+pub(super) struct Transport {
+    stream: TcpStream,
+    rest: VecDeque<Bytes>,
+}
+
+impl Transport {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self { stream, rest: VecDeque::new() }
+    }
+
+    /// Writes frames; what the socket does not take now is kept, and [`Transport::poll_rest`] goes on with it.
+    pub(super) fn poll_frames(&mut self, context: &mut Context<'_>, frames: &[Frame]) -> Poll<io::Result<()>> {
+        BURST.with_borrow_mut(|burst| {
+            burst.clear();
+            for frame in frames {
+                let (kind, payload) = match frame {
+                    Frame::Text(payload) => (TEXT, payload),
+                    Frame::Binary(payload) => (BINARY, payload),
+                };
+                put_header(burst, kind, payload.len());
+                if payload.len() <= COPIED_BYTES {
+                    burst.extend_from_slice(payload);
+                } else {
+                    self.rest.push_back(Bytes::copy_from_slice(burst));
+                    self.rest.push_back(payload.clone());
+                    burst.clear();
+                }
+            }
+            if self.rest.is_empty() {
+                // The common case: everything fits into one write and nothing has to be kept.
+                let written = match Pin::new(&mut self.stream).poll_write(context, burst)? {
+                    Poll::Ready(written) => written,
+                    Poll::Pending => 0,
+                };
+                burst.drain(..written);
+            }
+            if !burst.is_empty() {
+                self.rest.push_back(Bytes::copy_from_slice(burst));
+            }
+            Ok::<_, io::Error>(())
+        })?;
+        self.poll_rest(context)
+    }
+
+    /// Writes what is left of earlier frames.
+    pub(super) fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.rest.is_empty() {
+            let mut pieces = [IoSlice::new(&[]); PIECES];
+            let count = self.rest.iter().zip(&mut pieces).map(|(bytes, piece)| *piece = IoSlice::new(bytes)).count();
+            let mut written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, &pieces[..count]))?;
+            while let Some(front) = self.rest.front_mut() {
+                let taken = written.min(front.len());
+                front.advance(taken);
+                written -= taken;
+                if !front.is_empty() {
+                    break;
+                }
+                self.rest.pop_front();
+            }
+        }
+        if self.rest.capacity() > 0 {
+            self.rest = VecDeque::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads and throws away what the peer still sends; ready at its end.
+    pub(super) fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut scratch = [0; 4 << 10];
+        loop {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+fn put_header(out: &mut Vec<u8>, kind: u8, length: usize) {
+    out.push(FINAL | kind);
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ ..126), _) => out.push(short),
+        (_, Ok(medium)) => {
+            out.push(126);
+            out.extend_from_slice(&medium.to_be_bytes());
+        }
+        _ => {
+            out.push(127);
+            out.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_rest(context))?;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_rest(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn headers_are_what_the_protocol_says(length in prop_oneof![0usize..300, 65_000usize..66_000, Just(1 << 33)]) {
+            let mut header = Vec::new();
+            put_header(&mut header, TEXT, length);
+            let (parsed, payload) = FrameHeader::parse(&mut io::Cursor::new(&header)).unwrap().unwrap();
+            prop_assert!(parsed.is_final && parsed.mask.is_none());
+            prop_assert_eq!(payload, length as u64);
+        }
+    }
+}

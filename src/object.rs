@@ -1,0 +1,49 @@
+//! Objects: lazily spawned, single-threaded, hibernating, never twice.
+//!
+//! [`Namespace`] maps a path to its object. An event is posted to the object's slot; whoever posts into a slot that nobody
+//! runs becomes its runner and runs the turn right there. A turn is synchronous; its changes go to storage as one write
+//! set, and its effects leave when that write set is durable.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `class` | the [`Class`] trait, and what the runtime knows of a class |
+//! | `slot` | who may run an object, as a pure state machine |
+//! | `namespace` | path → slot; creating, evicting, deleting; posting; messages between objects |
+//! | `run` | running turns: activate, handle, commit, release |
+//! | `turn` | what a handler may use |
+//! | `body`, `children` | what an object has in memory |
+//! | `event` | what can happen to an object, and what a turn can cause |
+//! | `session` | one socket: frames that wait for their commits |
+//! | `idle` | who sleeps when |
+//! | `stub` | the handle that the edge holds |
+//!
+//! This layer names no class, no axum, no SQLite.
+
+mod body;
+mod children;
+mod class;
+mod error;
+mod event;
+mod idle;
+mod namespace;
+mod registry;
+mod run;
+mod session;
+mod slot;
+mod stub;
+mod turn;
+
+use class::Instance;
+pub use class::{Class, json, unknown_method};
+pub use error::Error;
+pub use namespace::Options;
+pub use registry::Registry;
+pub use session::{Close, Drained, Outgoing};
+pub use stub::{Listed, Namespace, Socket};
+pub use turn::Turn;
+
+/// How the sockets of a deleted object end.
+const DELETED: Close = Close { code: 1000, reason: "Agent deleted" };
+
+/// How sockets end whose object had to be taken out of memory for a deletion that then failed.
+const STORAGE_FAILED: Close = Close { code: 1013, reason: "storage failed; connect again" };

@@ -1,0 +1,131 @@
+//! What a runner takes out of a slot: the object's memory and its sockets.
+
+use std::sync::Arc;
+
+use super::children::Children;
+use super::class::{Definition, Instance};
+use super::session::{Close, Session};
+use crate::protocol::Version;
+use crate::storage::{Record, Seq};
+
+pub(crate) struct Body {
+    pub(super) sockets: Sockets,
+    /// What is known of storage; goes when the object hibernates.
+    pub(super) stored: Option<Stored>,
+    /// The class's value; goes when the object hibernates, or panics.
+    pub(super) live: Option<Live>,
+    /// Storage may be read only once this write set is decided: an earlier incarnation wrote it.
+    pub(super) load_after: Seq,
+    asleep: Option<Gauge>,
+}
+
+/// The object's record and list of children, as of its last turn.
+pub(super) struct Stored {
+    pub(super) record: Record,
+    /// Whether the record is in storage, or on its way.
+    pub(super) exists: bool,
+    pub(super) children: Option<Children>,
+}
+
+/// An activated class.
+pub(super) struct Live {
+    pub(super) definition: Arc<Definition>,
+    pub(super) class: Box<dyn Instance>,
+    /// Its encoded value after the last turn that succeeded: what a failed turn goes back to.
+    pub(super) saved: Arc<[u8]>,
+    _active: Gauge,
+}
+
+/// One in a gauge, for as long as it lives.
+struct Gauge(prometheus::IntGauge);
+
+impl Gauge {
+    fn new(gauge: &prometheus::IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Gauge {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Body {
+    pub(super) fn new(load_after: Seq) -> Self {
+        Self { sockets: Sockets::default(), stored: None, live: None, load_after, asleep: None }
+    }
+
+    /// The class is in memory from here on.
+    pub(super) fn wake(&mut self, definition: &Arc<Definition>, class: Box<dyn Instance>, saved: Arc<[u8]>) {
+        self.asleep = None;
+        let _active = Gauge::new(&definition.active);
+        self.live = Some(Live { definition: Arc::clone(definition), class, saved, _active });
+    }
+
+    /// Gives back the memory, but for the sockets.
+    pub(super) fn sleep(&mut self) -> Option<(Option<Stored>, Option<Live>)> {
+        let (stored, live) = (self.stored.take(), self.live.take());
+        if let Some(live) = live.as_ref().filter(|_| !self.sockets.is_empty()) {
+            self.asleep = Some(Gauge::new(&live.definition.asleep));
+        }
+        (stored.is_some() || live.is_some()).then_some((stored, live))
+    }
+
+    /// The end of a slot: its sockets close once the write set is durable.
+    pub(super) fn close(self, seq: Seq, close: Close) {
+        for session in self.sockets.all() {
+            session.close(seq, close);
+        }
+    }
+}
+
+/// The open sockets of an object, oldest first.
+#[derive(Default)]
+pub(super) struct Sockets {
+    sessions: Vec<Arc<Session>>,
+    gauges: Vec<Gauge>,
+    whole: usize,
+}
+
+impl Sockets {
+    pub(super) fn insert(&mut self, session: &Arc<Session>, definition: &Definition) {
+        if self.position(session).is_err() {
+            self.whole += usize::from(session.version() == Version::V1);
+            self.gauges.push(Gauge::new(&definition.websockets));
+            // Sockets join in the order of their numbers but for a race between two that open at once.
+            let at = self.sessions.partition_point(|other| other.id() < session.id());
+            self.sessions.insert(at, Arc::clone(session));
+        }
+    }
+
+    pub(super) fn remove(&mut self, session: &Arc<Session>) {
+        if let Ok(at) = self.position(session) {
+            self.whole -= usize::from(session.version() == Version::V1);
+            self.gauges.pop();
+            self.sessions.remove(at);
+        }
+    }
+
+    fn position(&self, session: &Arc<Session>) -> Result<usize, usize> {
+        self.sessions.binary_search_by_key(&session.id(), |other| other.id())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// Sockets that are told whole states.
+    pub(super) fn whole(&self) -> usize {
+        self.whole
+    }
+
+    pub(super) fn all(&self) -> &[Arc<Session>] {
+        &self.sessions
+    }
+
+    pub(super) fn of(&self, version: Version) -> Vec<Arc<Session>> {
+        self.sessions.iter().filter(|session| session.version() == version).map(Arc::clone).collect()
+    }
+}

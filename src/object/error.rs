@@ -1,0 +1,96 @@
+//! Why an object did not do what was asked: what the caller is told, and nothing of what lies inside.
+
+use std::borrow::Cow;
+
+use crate::protocol::Code;
+use crate::storage;
+
+/// A failure that its caller may see: a code to act on and a text that names the thing and the bound.
+///
+/// A handler that returns it has its turn dropped: nothing it changed or sent remains.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    code: Code,
+    message: Cow<'static, str>,
+}
+
+impl Error {
+    /// A failure of any kind.
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// What was asked is malformed.
+    pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::BadRequest, message)
+    }
+
+    /// What was named does not exist.
+    pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::NotFound, message)
+    }
+
+    /// The state forbids it: it exists already, or a limit is reached.
+    pub fn conflict(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::Conflict, message)
+    }
+
+    /// Something of ours is broken; the text is for the log and never for the caller.
+    pub fn internal(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::Internal, message)
+    }
+
+    /// The object's mailbox is full.
+    pub(crate) fn overloaded() -> Self {
+        Self::new(Code::Overloaded, "overloaded: this object has too many requests waiting; try again")
+    }
+
+    /// The object went away between the request and its turn.
+    pub(crate) fn deleted() -> Self {
+        Self::conflict("deleted: the object was deleted before it came to this request")
+    }
+
+    /// The object's class panicked in this turn.
+    pub(crate) fn panicked() -> Self {
+        Self::internal("the handler panicked")
+    }
+
+    /// The kind of failure.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The text.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Gives an internal failure a number, writes its text under that number into the log, and leaves only the number in
+    /// what the caller sees.
+    pub fn redacted(self) -> Self {
+        if self.code != Code::Internal {
+            return self;
+        }
+        let id = format!("{:016x}", fastrand::u64(..));
+        tracing::error!(id, error = %self.message, "internal error");
+        Self::internal(format!("internal error; the log has it under {id}"))
+    }
+}
+
+impl From<storage::CommitError> for Error {
+    fn from(error: storage::CommitError) -> Self {
+        let code = match error {
+            storage::CommitError::Full => Code::StorageFull,
+            storage::CommitError::Unknown => Code::CommitUnknown,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<storage::Error> for Error {
+    fn from(error: storage::Error) -> Self {
+        tracing::error!(%error, "storage cannot be read");
+        Self::new(Code::Unavailable, "storage cannot be read at the moment; try again")
+    }
+}

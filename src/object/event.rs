@@ -1,0 +1,143 @@
+//! What can happen to an object, and how its answer finds the way back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+
+use super::Error;
+use super::session::Session;
+use super::slot::Room;
+use crate::path::ObjectPath;
+use crate::protocol::Frame;
+use crate::storage::Seq;
+
+/// The answer to a request, and the write set that must be durable before anyone sees it.
+pub(crate) type Reply<T> = oneshot::Sender<(Seq, Result<T, Error>)>;
+
+/// One event.
+pub(crate) enum Event {
+    /// A method called over HTTP.
+    Call { method: Box<str>, payload: Box<RawValue>, reply: Reply<Bytes> },
+    /// The state is asked for.
+    State { reply: Reply<Bytes> },
+    /// Any other request.
+    Fetch { request: Box<http::Request<Bytes>>, reply: Reply<http::Response<Bytes>> },
+    /// A socket joins, or must be told the state anew.
+    Open(Arc<Session>),
+    /// A message of a socket.
+    Message(Arc<Session>, Frame),
+    /// A socket is gone.
+    Close(Arc<Session>),
+    /// A frame for every socket of this object.
+    Tell(Frame),
+    /// Delete a subtree: a child's, or for the root its own.
+    Delete { subtree: ObjectPath, reply: Reply<()> },
+}
+
+impl Event {
+    pub(crate) fn room(&self) -> Room {
+        match self {
+            Self::Call { .. } | Self::State { .. } | Self::Fetch { .. } | Self::Message(..) | Self::Tell(_) => {
+                Room::Ordinary
+            }
+            Self::Open(_) | Self::Close(_) | Self::Delete { .. } => Room::Reserved,
+        }
+    }
+
+    /// What to call it in a log.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Call { .. } => "call",
+            Self::State { .. } => "state",
+            Self::Fetch { .. } => "fetch",
+            Self::Open(_) => "open",
+            Self::Message(..) => "websocket_message",
+            Self::Close(_) => "close",
+            Self::Tell(_) => "tell",
+            Self::Delete { .. } => "delete",
+        }
+    }
+
+    /// Whether the class handles it, so that there must be an instance.
+    pub(crate) fn needs_class(&self) -> bool {
+        match self {
+            Self::Call { .. } | Self::State { .. } | Self::Fetch { .. } | Self::Open(_) | Self::Message(..) => true,
+            Self::Close(_) | Self::Tell(_) | Self::Delete { .. } => false,
+        }
+    }
+
+    /// Whether it needs the object's record.
+    pub(crate) fn needs_stored(&self) -> bool {
+        self.needs_class() || matches!(self, Self::Delete { .. })
+    }
+
+    /// The effect that tells whoever caused the event that it failed.
+    pub(crate) fn refuse(self, error: Error) -> Option<Effect> {
+        Some(match self {
+            Self::Call { reply, .. } | Self::State { reply } => Effect::Json(reply, Err(error)),
+            Self::Fetch { reply, .. } => Effect::Response(reply, Err(error)),
+            Self::Delete { reply, .. } => Effect::Done(reply, Err(error)),
+            Self::Message(session, _) => Effect::Answer(session, Answer::error(None, error)),
+            Self::Open(session) => Effect::Refuse(session, error),
+            Self::Close(_) | Self::Tell(_) => return None,
+        })
+    }
+}
+
+/// An answer to a socket's message.
+pub(crate) struct Answer {
+    pub(crate) id: Option<crate::protocol::Id>,
+    pub(crate) frame: Frame,
+}
+
+impl Answer {
+    pub(crate) fn error(id: Option<crate::protocol::Id>, error: Error) -> Self {
+        let error = error.redacted();
+        let frame = crate::protocol::error(id.as_ref(), error.code(), error.message());
+        Self { id, frame }
+    }
+}
+
+/// What a turn wants to happen once its write set is durable.
+pub(crate) enum Effect {
+    /// An answer to a request.
+    Json(Reply<Bytes>, Result<Bytes, Error>),
+    /// An answer to a [`Event::Fetch`].
+    Response(Reply<http::Response<Bytes>>, Result<http::Response<Bytes>, Error>),
+    /// A request without a result was done.
+    Done(Reply<()>, Result<(), Error>),
+    /// An answer to a socket's message.
+    Answer(Arc<Session>, Answer),
+    /// A socket's message has no answer of its own.
+    Handled(Arc<Session>),
+    /// A socket's first state.
+    First(Arc<Session>, Frame),
+    /// A socket could not join.
+    Refuse(Arc<Session>, Error),
+    /// A state, replaceable while unsent.
+    State(Vec<Arc<Session>>, Frame),
+    /// A change, merged while unsent.
+    Change(Vec<Arc<Session>>, crate::protocol::Change),
+    /// A frame for these sockets of the object.
+    Sockets(Vec<Arc<Session>>, Frame),
+    /// A frame for the sockets of other objects.
+    Tell(Vec<Arc<super::namespace::Slot>>, Frame),
+}
+
+impl Effect {
+    /// What becomes of it when its turn cannot be committed: an answer becomes this failure, and what others were to be
+    /// told is not told.
+    pub(crate) fn failed(self, error: &Error) -> Option<Self> {
+        Some(match self {
+            Self::Json(reply, _) => Self::Json(reply, Err(error.clone())),
+            Self::Response(reply, _) => Self::Response(reply, Err(error.clone())),
+            Self::Done(reply, _) => Self::Done(reply, Err(error.clone())),
+            Self::Answer(session, Answer { id, .. }) => Self::Answer(session, Answer::error(id, error.clone())),
+            Self::First(session, _) | Self::Refuse(session, _) => Self::Refuse(session, error.clone()),
+            Self::Handled(session) => Self::Handled(session),
+            Self::State(..) | Self::Change(..) | Self::Sockets(..) | Self::Tell(..) => return None,
+        })
+    }
+}

@@ -1,0 +1,474 @@
+//! Which objects are in memory: the map from a path to its slot, and everything that changes that map.
+//!
+//! Three locks, always taken in this order and never held while a turn runs or across an await: the *gate* (creating and
+//! evicting slots share it, deleting a subtree has it alone), a slot, the queue of the writer.
+//!
+//! Beside the map stands an ordered index of its paths, so that the live part of a subtree is one range of it.
+
+use std::collections::VecDeque;
+use std::collections::btree_set::{BTreeSet, Range};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+use super::Error;
+use super::body::Body;
+use super::event::{Effect, Event};
+use super::idle::Idle;
+use super::registry::Registry;
+use super::session::Session;
+use super::slot::{Core, Life, Posted};
+use crate::metrics::Metrics;
+use crate::path::ObjectPath;
+use crate::protocol::{Code, Frame, Version};
+use crate::storage::{CommitError, Outcome, Seq, Storage, WriteSet};
+
+/// The bounds that an operator sets.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Listed children of one object.
+    pub children_per_object: u64,
+    /// Open sockets of one object.
+    pub sockets_per_object: usize,
+    /// Bytes stored of one object.
+    pub storage_per_object: u64,
+    /// Objects that exist.
+    pub objects: u64,
+    /// Open sockets of the server.
+    pub sockets: usize,
+}
+
+/// Everything that the objects of one server share.
+pub(crate) struct Inner {
+    slots: DashMap<ObjectPath, Arc<Slot>>,
+    index: Mutex<BTreeSet<ObjectPath>>,
+    gate: RwLock<()>,
+    /// A slot that is created now reads storage only once this write set is decided.
+    barrier: AtomicU64,
+    sockets: Arc<AtomicUsize>,
+    next_session: AtomicU64,
+    pub(super) idle: Idle,
+    pub(super) storage: Storage,
+    pub(super) registry: Registry,
+    pub(super) options: Options,
+    pub(super) metrics: Metrics,
+    tasks: TaskTracker,
+    /// Where turns run that no edge runs: the writer, which wakes them, is no thread of it.
+    runtime: Handle,
+}
+
+/// The place of one object in memory.
+pub(crate) struct Slot {
+    pub(super) path: ObjectPath,
+    pub(super) core: Mutex<Core<Event, Box<Body>>>,
+    /// Tells that wait for their commit, in order.
+    tells: Mutex<VecDeque<(Seq, Vec<Arc<Slot>>, Frame)>>,
+    /// Edges that wait for room in the mailbox.
+    waiting: Mutex<Vec<Waker>>,
+    /// Open sockets, and those that are being opened.
+    pub(super) sockets: AtomicUsize,
+    /// Whether the idle queue has an entry for it.
+    pub(super) watched: AtomicBool,
+    /// When it last had an event, in milliseconds of [`Idle`]'s clock.
+    pub(super) last_event: AtomicU64,
+    namespace: std::sync::Weak<Inner>,
+}
+
+/// A socket's place in the counts of its object and of the server; given back when dropped.
+pub(crate) struct SocketPermit {
+    slot: Arc<Slot>,
+    all: Arc<AtomicUsize>,
+}
+
+/// What became of events that were offered to a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Offered {
+    /// It has them all.
+    Taken,
+    /// The mailbox is full; the waker is woken when there is room.
+    Full,
+    /// The slot no longer stands for its path.
+    Gone,
+}
+
+impl Inner {
+    pub(super) fn new(
+        storage: Storage,
+        registry: Registry,
+        options: Options,
+        metrics: Metrics,
+        tasks: TaskTracker,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            slots: DashMap::new(),
+            index: Mutex::default(),
+            gate: RwLock::new(()),
+            barrier: AtomicU64::new(0),
+            sockets: Arc::default(),
+            next_session: AtomicU64::new(1),
+            idle: Idle::new(),
+            storage,
+            registry,
+            options,
+            metrics,
+            tasks,
+            runtime: Handle::current(),
+        })
+    }
+
+    pub(super) fn find(&self, key: &str) -> Option<Arc<Slot>> {
+        self.slots.get(key).map(|slot| Arc::clone(&slot))
+    }
+
+    /// The slot of a path, if it has sockets.
+    pub(super) fn with_sockets(&self, key: &str) -> Option<Arc<Slot>> {
+        self.find(key).filter(|slot| slot.sockets.load(Ordering::Relaxed) > 0)
+    }
+
+    /// The slot of a path, created if there is none.
+    pub(super) fn slot(self: &Arc<Self>, path: &ObjectPath) -> Arc<Slot> {
+        if let Some(slot) = self.find(path.key()) {
+            return slot;
+        }
+        let _gate = self.gate.read();
+        match self.slots.entry(path.clone()) {
+            Entry::Occupied(entry) => Arc::clone(entry.get()),
+            Entry::Vacant(entry) => {
+                let body = Box::new(Body::new(Seq(self.barrier.load(Ordering::Relaxed))));
+                let slot = Arc::new(Slot {
+                    path: path.clone(),
+                    // What it shows is only true once the deletion before it is durable.
+                    core: Mutex::new(Core::new(body, self.storage.floor(path))),
+                    tells: Mutex::default(),
+                    waiting: Mutex::default(),
+                    sockets: AtomicUsize::new(0),
+                    watched: AtomicBool::new(false),
+                    last_event: AtomicU64::new(0),
+                    namespace: Arc::downgrade(self),
+                });
+                self.index.lock().insert(path.clone());
+                entry.insert(Arc::clone(&slot));
+                slot
+            }
+        }
+    }
+
+    /// Hands events to a slot, in order, and runs it if nobody does. What it does not take stays in `events`.
+    pub(super) fn offer(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        events: &mut VecDeque<Event>,
+        waker: Option<&Waker>,
+    ) -> Offered {
+        let mut body = None;
+        let mut offered = Offered::Taken;
+        {
+            let mut core = slot.core.lock();
+            while let Some(event) = events.pop_front() {
+                let room = event.room();
+                let (event, refused) = match core.post(event, room) {
+                    Posted::Run(taken) => {
+                        body = Some(taken);
+                        continue;
+                    }
+                    Posted::Queued => continue,
+                    Posted::Full(event) => (event, Offered::Full),
+                    Posted::Gone(event) => (event, Offered::Gone),
+                };
+                events.push_front(event);
+                offered = refused;
+                slot.waiting.lock().extend(waker.cloned());
+                break;
+            }
+        }
+        if let Some(body) = body {
+            self.run(slot, body);
+        }
+        offered
+    }
+
+    /// Posts one event to a path; a full mailbox refuses it, which its sender is told.
+    pub(super) fn post(self: &Arc<Self>, path: &ObjectPath, event: Event) {
+        let mut events = VecDeque::from([event]);
+        let mut slot = self.slot(path);
+        loop {
+            match self.offer(&slot, &mut events, None) {
+                Offered::Taken => return,
+                Offered::Gone => {
+                    self.forget(&slot);
+                    slot = self.slot(path);
+                }
+                Offered::Full => {
+                    self.metrics.overloaded.inc();
+                    let refused = events.into_iter().filter_map(|event| event.refuse(Error::overloaded())).collect();
+                    return self.release(&slot, refused, Seq::NONE);
+                }
+            }
+        }
+    }
+
+    /// Posts a frame to the sockets of a slot; it is dropped when the mailbox is full or the slot is gone. The slot's turn
+    /// is never run here: the caller is in the middle of something else.
+    pub(super) fn tell(self: &Arc<Self>, slot: &Arc<Slot>, frame: Frame) {
+        let event = Event::Tell(frame);
+        let room = event.room();
+        let posted = slot.core.lock().post(event, room);
+        match posted {
+            Posted::Queued | Posted::Gone(_) => {}
+            Posted::Full(_) => self.metrics.overloaded.inc(),
+            Posted::Run(body) => {
+                let (namespace, slot) = (Arc::clone(self), Arc::clone(slot));
+                self.spawn(async move { namespace.run(&slot, body) });
+            }
+        }
+    }
+
+    /// Queues a tell of a slot behind its commit.
+    pub(super) fn tell_after(self: &Arc<Self>, slot: &Arc<Slot>, seq: Seq, to: Vec<Arc<Slot>>, frame: Frame) {
+        let first = {
+            let mut tells = slot.tells.lock();
+            tells.push_back((seq, to, frame));
+            tells.len() == 1
+        };
+        if first {
+            self.release_tells(slot);
+        }
+    }
+
+    /// Sends the tells of a slot whose commits are durable, and comes back for the others.
+    pub(super) fn release_tells(self: &Arc<Self>, slot: &Arc<Slot>) {
+        let mut tells = slot.tells.lock();
+        while let Some((seq, _, _)) = tells.front() {
+            match self.storage.wait(*seq, &Waker::from(Arc::clone(slot))) {
+                Outcome::Pending => return,
+                Outcome::Failed(_) => drop(tells.pop_front()),
+                Outcome::Durable => {
+                    if let Some((_, to, frame)) = tells.pop_front() {
+                        self.fan_out(to, frame);
+                    }
+                }
+            }
+        }
+    }
+
+    fn fan_out(self: &Arc<Self>, to: Vec<Arc<Slot>>, frame: Frame) {
+        if to.len() <= crate::limits::FAN_OUT_CHUNK {
+            return to.iter().for_each(|slot| self.tell(slot, frame.clone()));
+        }
+        let namespace = Arc::clone(self);
+        self.spawn(async move {
+            for chunk in to.chunks(crate::limits::FAN_OUT_CHUNK) {
+                chunk.iter().for_each(|slot| namespace.tell(slot, frame.clone()));
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
+    /// Lets the slots run that stopped because its mailbox was full.
+    pub(super) fn wake_waiting(slot: &Slot) {
+        let waiting = std::mem::take(&mut *slot.waiting.lock());
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// # Errors
+    /// There are as many objects as there may be.
+    pub(super) fn check_object_limit(&self) -> Result<(), Error> {
+        let limit = self.options.objects;
+        if self.storage.object_count() >= limit {
+            return Err(Error::conflict(format!("objects limit reached: there are {limit} objects already")));
+        }
+        Ok(())
+    }
+
+    /// A new socket's session, with its place taken.
+    ///
+    /// # Errors
+    /// `unavailable` when the object or the server has as many sockets as it may.
+    pub(super) fn session(
+        self: &Arc<Self>,
+        path: &ObjectPath,
+        version: Version,
+    ) -> Result<(Arc<Slot>, Arc<Session>), Error> {
+        let slot = self.slot(path);
+        let full = |whose: &str, limit: usize| {
+            Error::new(Code::Unavailable, format!("sockets limit reached: {whose} has {limit} open sockets already"))
+        };
+        if !take_place(&self.sockets, self.options.sockets) {
+            return Err(full("the server", self.options.sockets));
+        }
+        if !take_place(&slot.sockets, self.options.sockets_per_object) {
+            self.sockets.fetch_sub(1, Ordering::Relaxed);
+            return Err(full(path.as_str(), self.options.sockets_per_object));
+        }
+        let permit = SocketPermit { slot: Arc::clone(&slot), all: Arc::clone(&self.sockets) };
+        let id = self.next_session.fetch_add(1, Ordering::Relaxed);
+        Ok((slot, Session::new(id, version, self.storage.clone(), permit)))
+    }
+
+    /// Gives the memory of a resting object back; without sockets its slot goes too. Answers whether it did.
+    pub(super) fn hibernate(&self, slot: &Arc<Slot>) -> bool {
+        let _gate = self.gate.read();
+        let mut core = slot.core.lock();
+        if !core.is_resting() || self.storage.outcome(core.last_write) == Outcome::Pending {
+            return core.life() != Life::Alive;
+        }
+        let has_sockets = slot.sockets.load(Ordering::Relaxed) > 0;
+        let evicted = if has_sockets { None } else { core.evict() };
+        let freed = core.body_mut().and_then(|body| body.sleep());
+        drop(core);
+        if let Some(mut body) = evicted {
+            if body.sleep().is_some() {
+                self.metrics.evictions.inc();
+            }
+            self.forget(slot);
+        } else if freed.is_some() {
+            self.metrics.evictions.inc();
+        }
+        true
+    }
+
+    /// Removes a slot that is out of service, unless another stands there already.
+    fn forget(&self, slot: &Arc<Slot>) {
+        self.slots.remove_if(&slot.path, |path, found| {
+            let same = Arc::ptr_eq(found, slot);
+            // Under the map's lock, as when a slot is created: the two never disagree.
+            same && self.index.lock().remove(path)
+        });
+    }
+
+    /// Whether any object of a subtree is in memory.
+    pub(super) fn is_live(&self, subtree: &ObjectPath) -> bool {
+        let index = self.index.lock();
+        range_of(&index, subtree).next().is_some()
+    }
+
+    /// Commits a write set that deletes subtrees, and takes every live object in them out of service in the same step.
+    /// Answers the number to wait for, or `None` when the slot itself is dead.
+    pub(super) fn commit_deletion(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        set: WriteSet,
+    ) -> Option<Result<Seq, CommitError>> {
+        let gate = self.gate.write();
+        let mut core = slot.core.lock();
+        if core.life() != Life::Alive {
+            return None;
+        }
+        drop(core);
+        let victims: Vec<Arc<Slot>> = set.deleted.iter().flat_map(|subtree| self.take_out(subtree)).collect();
+        // Each is marked before the deletion gets its number: whatever it wrote has a lower one.
+        let mut killed = Vec::with_capacity(victims.len());
+        for victim in victims {
+            let remains = victim.core.lock().kill();
+            killed.push((remains, victim));
+        }
+        core = slot.core.lock();
+        let committed = self.storage.commit(set, core.last_write);
+        core.last_write = committed.unwrap_or(core.last_write);
+        drop(core);
+        let end = match committed {
+            Ok(seq) => Life::Deleted(seq),
+            Err(_) => Life::Dropped,
+        };
+        for (_, victim) in &killed {
+            let mut core = victim.core.lock();
+            self.barrier.fetch_max(core.last_write.0, Ordering::Relaxed);
+            core.killed(end);
+        }
+        drop(gate);
+        for ((events, body), victim) in killed {
+            self.bury(&victim, events, body, end);
+        }
+        Some(committed)
+    }
+
+    fn take_out(&self, subtree: &ObjectPath) -> Vec<Arc<Slot>> {
+        let paths: Vec<ObjectPath> = range_of(&self.index.lock(), subtree).cloned().collect();
+        let remove = |path: &ObjectPath| {
+            let (_, slot) = self.slots.remove_if(path, |path, _| self.index.lock().remove(path))?;
+            // An evicted one holds nothing; whoever evicted it has yet to forget it.
+            let life = slot.core.lock().life();
+            (life == Life::Alive).then_some(slot)
+        };
+        paths.iter().filter_map(remove).collect()
+    }
+
+    /// Closes what a slot still holds that was taken out of service.
+    pub(super) fn bury(self: &Arc<Self>, slot: &Arc<Slot>, events: Vec<Event>, body: Option<Box<Body>>, end: Life) {
+        let (seq, close) = match end {
+            Life::Deleted(seq) => (seq, super::DELETED),
+            _ => (Seq::NONE, super::STORAGE_FAILED),
+        };
+        Self::wake_waiting(slot);
+        let opening =
+            events.iter().filter_map(|event| if let Event::Open(session) = event { Some(session) } else { None });
+        opening.for_each(|session| session.close(seq, close));
+        let refused: Vec<Effect> = events.into_iter().filter_map(|event| event.refuse(Error::deleted())).collect();
+        self.release(slot, refused, Seq::NONE);
+        if let Some(body) = body {
+            body.close(seq, close);
+        }
+    }
+
+    /// How a slot ended; waits for the step that is ending it.
+    pub(super) fn end_of(&self, slot: &Slot) -> Life {
+        loop {
+            let life = slot.core.lock().life();
+            if life != Life::Deleting {
+                return life;
+            }
+            drop(self.gate.read());
+        }
+    }
+
+    /// Lets a slot go on that waits for storage.
+    fn resume(self: &Arc<Self>, slot: &Arc<Slot>) {
+        self.release_tells(slot);
+        let body = slot.core.lock().resume();
+        if let Some(body) = body {
+            self.run(slot, body);
+        }
+    }
+
+    /// Gives other work a turn, then lets the slot go on.
+    pub(super) fn reschedule(self: &Arc<Self>, slot: &Arc<Slot>) {
+        let (namespace, slot) = (Arc::clone(self), Arc::clone(slot));
+        self.spawn(async move { namespace.resume(&slot) });
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.runtime);
+    }
+}
+
+impl Wake for Slot {
+    /// A write set was decided that the slot waited for.
+    fn wake(self: Arc<Self>) {
+        if let Some(namespace) = self.namespace.upgrade() {
+            namespace.reschedule(&self);
+        }
+    }
+}
+
+impl Drop for SocketPermit {
+    fn drop(&mut self) {
+        self.slot.sockets.fetch_sub(1, Ordering::Relaxed);
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn take_place(count: &AtomicUsize, limit: usize) -> bool {
+    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < limit).then_some(count + 1)).is_ok()
+}
+
+fn range_of<'a>(index: &'a BTreeSet<ObjectPath>, subtree: &ObjectPath) -> Range<'a, ObjectPath> {
+    let end = subtree.range_end();
+    index.range::<str, _>((Bound::Included(subtree.key()), Bound::Excluded(end.as_str())))
+}

@@ -1,0 +1,179 @@
+//! One open WebSocket as its object sees it: a queue of frames, each of which waits for its commit.
+//!
+//! Frames that answer this socket's own messages are bounded by the edge, which stops reading a socket that does not take
+//! its answers. Frames caused by others are bounded here: news of the state merges while it is unsent; anything else that
+//! overflows the queue closes the socket with 1013.
+
+mod outbox;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
+
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+
+pub use self::outbox::{Close, Drained, Outgoing};
+use self::outbox::{Entry, Outbox};
+use super::namespace::SocketPermit;
+use crate::limits::{SOCKET_ANSWER_BYTES, SOCKET_UNANSWERED};
+use crate::protocol::{self, Change, Frame, Id, Version};
+use crate::storage::{Outcome, Seq, Storage};
+
+/// One open socket.
+pub(crate) struct Session {
+    id: u64,
+    version: Version,
+    storage: Storage,
+    outbox: Mutex<Outbox>,
+    /// Messages that were handed to the object and have no answer written yet.
+    unanswered: AtomicUsize,
+    /// The edge's task.
+    task: AtomicWaker,
+    /// The socket's place in the counts of its object and of the server.
+    _permit: SocketPermit,
+}
+
+impl Session {
+    pub(crate) fn new(id: u64, version: Version, storage: Storage, permit: SocketPermit) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            version,
+            storage,
+            outbox: Mutex::default(),
+            unanswered: AtomicUsize::new(0),
+            task: AtomicWaker::new(),
+            _permit: permit,
+        })
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The subprotocol it speaks.
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// An answer to a message of this socket, or an error; `id` is the message's.
+    pub(crate) fn answer(self: &Arc<Self>, seq: Seq, id: Option<Id>, frame: Frame) {
+        self.push(seq, |outbox| outbox.push(seq, Entry::Answer { id, frame }));
+    }
+
+    /// A message was handled and has no answer of its own.
+    pub(crate) fn handled(&self) {
+        self.unanswered.fetch_sub(1, Ordering::Relaxed);
+        self.task.wake();
+    }
+
+    /// The first `state` of this socket, which nothing replaces.
+    pub(crate) fn first_state(self: &Arc<Self>, seq: Seq, frame: Frame) {
+        self.push(seq, |outbox| outbox.push(seq, Entry::First(frame)));
+    }
+
+    /// The socket could not join: it is told why, and closed.
+    pub(crate) fn refuse(self: &Arc<Self>, seq: Seq, error: super::Error) {
+        let error = error.redacted();
+        let frame = protocol::error(None, error.code(), error.message());
+        self.push(seq, |outbox| {
+            outbox.push(seq, Entry::First(frame));
+            outbox.push_close(seq, Close { code: 1011, reason: "the object could not be opened" });
+        });
+    }
+
+    /// Whether it is being closed: nothing more is taken from it.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.outbox.lock().is_closing()
+    }
+
+    /// A state that replaces an older one which is still unsent.
+    pub(crate) fn state(self: &Arc<Self>, seq: Seq, frame: Frame) {
+        self.push(seq, |outbox| outbox.push_state(seq, frame));
+    }
+
+    /// A change that merges with an older one which is still unsent.
+    pub(crate) fn change(self: &Arc<Self>, seq: Seq, change: &Change) {
+        if !change.is_empty() {
+            self.push(seq, |outbox| outbox.push_change(seq, change));
+        }
+    }
+
+    /// A frame caused by somebody else.
+    pub(crate) fn tell(self: &Arc<Self>, seq: Seq, frame: Frame) {
+        self.push(seq, |outbox| outbox.push_bounded(seq, frame));
+    }
+
+    /// Closes the socket once `seq` is durable; if it fails, the socket stays and is told the state anew.
+    pub(crate) fn close(self: &Arc<Self>, seq: Seq, close: Close) {
+        self.push(seq, |outbox| outbox.push_close(seq, close));
+    }
+
+    fn push(self: &Arc<Self>, seq: Seq, push: impl FnOnce(&mut Outbox)) {
+        let arm = {
+            let mut outbox = self.outbox.lock();
+            push(&mut outbox);
+            !std::mem::replace(&mut outbox.armed, true)
+        };
+        // Armed before: whoever armed it wakes the task, and the task looks at the whole queue.
+        if arm && self.storage.wait(seq, &Waker::from(Arc::clone(self))) != Outcome::Pending {
+            Arc::clone(self).wake();
+        }
+    }
+
+    /// Notes that a message of this socket was handed to its object.
+    pub(crate) fn asked(&self) {
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the edge may read another message of this socket.
+    pub(crate) fn may_ask(&self) -> bool {
+        self.unanswered.load(Ordering::Relaxed) < SOCKET_UNANSWERED && {
+            let outbox = self.outbox.lock();
+            outbox.answer_bytes() < SOCKET_ANSWER_BYTES && !outbox.is_closing()
+        }
+    }
+
+    /// Whether every message is answered and nothing waits to be written.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.unanswered.load(Ordering::Relaxed) == 0 && self.outbox.lock().next_seq().is_none()
+    }
+
+    /// Takes what may be written now, up to about `bytes`. Unless the answer is [`Drained::More`], the task of `context` is
+    /// woken when there is more.
+    pub(crate) fn drain(self: &Arc<Self>, context: &Context<'_>, bytes: usize, out: &mut Vec<Outgoing>) -> Drained {
+        self.task.register(context.waker());
+        loop {
+            let (drained, pending) = {
+                let mut outbox = self.outbox.lock();
+                let (drained, answers) = outbox.drain(bytes, out, |seq| self.storage.outcome(seq));
+                self.unanswered.fetch_sub(answers, Ordering::Relaxed);
+                let pending = outbox.next_seq().filter(|_| drained == Drained::All);
+                let arm = pending.filter(|_| !std::mem::replace(&mut outbox.armed, pending.is_some()));
+                if pending.is_none() {
+                    outbox.armed = false;
+                }
+                (drained, arm)
+            };
+            match pending {
+                Some(seq) if self.storage.wait(seq, &Waker::from(Arc::clone(self))) != Outcome::Pending => {
+                    self.outbox.lock().armed = false;
+                }
+                _ => return drained,
+            }
+        }
+    }
+}
+
+impl Wake for Session {
+    fn wake(self: Arc<Self>) {
+        self.outbox.lock().armed = false;
+        self.task.wake();
+    }
+}
+
+/// What stands in for an answer whose commit failed.
+fn failed(id: Option<&Id>, error: crate::storage::CommitError) -> Frame {
+    let error = super::Error::from(error);
+    protocol::error(id, error.code(), error.message())
+}

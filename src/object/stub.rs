@@ -1,0 +1,218 @@
+//! What the edge holds: [`Namespace`] to reach objects, and [`Socket`], one connected WebSocket.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+use super::Error;
+use super::event::{Event, Reply};
+use super::idle;
+use super::namespace::{Inner, Offered, Options, Slot};
+use super::registry::Registry;
+use super::session::{Drained, Outgoing, Session};
+use crate::metrics::Metrics;
+use crate::path::ObjectPath;
+use crate::protocol::{self, Frame, Version};
+use crate::storage::{Outcome, Storage};
+
+/// Every object of a server, by path; clones are handles to the same.
+#[derive(Clone)]
+pub struct Namespace(Arc<Inner>);
+
+/// One line of [`Namespace::list`].
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Listed {
+    /// The path, as people see it.
+    pub path: String,
+    /// The class it was created with.
+    pub class: String,
+    /// Listed children.
+    pub children: u64,
+    /// Open sockets.
+    pub sockets: usize,
+}
+
+impl Namespace {
+    /// Objects on that storage. Tasks are spawned on `tasks`, one of which runs until it is dropped or aborted.
+    pub fn new(storage: Storage, registry: Registry, options: Options, metrics: Metrics, tasks: &TaskTracker) -> Self {
+        Self(Inner::new(storage, registry, options, metrics, tasks.clone()))
+    }
+
+    /// Lets idle objects hibernate, for as long as the future is polled.
+    pub fn hibernation(&self) -> impl Future<Output = ()> + Send + 'static {
+        idle::put_to_sleep(Arc::clone(&self.0))
+    }
+
+    /// Calls a method of an object; answers JSON text.
+    ///
+    /// # Errors
+    /// What the class answers, or what kept the call from it: see [`Error::code`].
+    pub async fn call(&self, path: &ObjectPath, method: &str, payload: Box<RawValue>) -> Result<Bytes, Error> {
+        let method = method.into();
+        self.ask(path, |reply| Event::Call { method, payload, reply }).await
+    }
+
+    /// What a viewer of the object sees, as JSON text.
+    ///
+    /// # Errors
+    /// As [`Namespace::call`].
+    pub async fn state(&self, path: &ObjectPath) -> Result<Bytes, Error> {
+        self.ask(path, |reply| Event::State { reply }).await
+    }
+
+    /// Hands a request to the class.
+    ///
+    /// # Errors
+    /// As [`Namespace::call`].
+    pub async fn fetch(
+        &self,
+        path: &ObjectPath,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<Bytes>, Error> {
+        let request = Box::new(request);
+        self.ask(path, |reply| Event::Fetch { request, reply }).await
+    }
+
+    /// Deletes an object and everything below it; done once it is durable.
+    ///
+    /// # Errors
+    /// As [`Namespace::call`]. What does not exist is deleted without an error.
+    pub async fn delete(&self, path: &ObjectPath) -> Result<(), Error> {
+        let subtree = path.clone();
+        let owner = path.parent().unwrap_or_else(ObjectPath::root);
+        self.ask(&owner, |reply| Event::Delete { subtree, reply }).await
+    }
+
+    /// Sends a message to the sockets of an object: at most once, and not awaited. Without sockets nothing happens.
+    pub fn message(&self, path: &ObjectPath, message: &RawValue, sender: &str) {
+        if let Some(slot) = self.0.with_sockets(path.key()) {
+            self.0.tell(&slot, protocol::message(message, sender));
+        }
+    }
+
+    /// Objects that exist at and below a path, in the order of their keys, after `after`.
+    ///
+    /// # Errors
+    /// Storage cannot be read.
+    pub fn list(&self, prefix: &ObjectPath, after: Option<&ObjectPath>, limit: usize) -> Result<Vec<Listed>, Error> {
+        let found = self.0.storage.objects(prefix, after, limit)?;
+        let sockets =
+            |path: &ObjectPath| self.0.find(path.key()).map_or(0, |slot| slot.sockets.load(Ordering::Relaxed));
+        let listed = found.into_iter().map(|object| Listed {
+            sockets: sockets(&object.path),
+            path: object.path.to_string(),
+            class: object.class.to_string(),
+            children: object.children,
+        });
+        Ok(listed.collect())
+    }
+
+    /// Takes a place for a socket; [`Socket::open`] then joins the object.
+    ///
+    /// # Errors
+    /// `unavailable` when the object or the server has as many sockets as it may.
+    pub fn socket(&self, path: &ObjectPath, version: Version) -> Result<Socket, Error> {
+        let (slot, session) = self.0.session(path, version)?;
+        Ok(Socket { namespace: Arc::clone(&self.0), slot, session, asked: VecDeque::new(), refused: false })
+    }
+
+    async fn ask<T>(&self, path: &ObjectPath, event: impl FnOnce(Reply<T>) -> Event) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.0.post(path, event(reply));
+        // The reply is dropped unanswered only when the server stops in between.
+        let Ok((seq, result)) = answer.await else {
+            return Err(Error::deleted());
+        };
+        match poll_fn(|context| match self.0.storage.wait(seq, context.waker()) {
+            Outcome::Pending => Poll::Pending,
+            decided => Poll::Ready(decided),
+        })
+        .await
+        {
+            Outcome::Failed(error) => Err(error.into()),
+            Outcome::Durable | Outcome::Pending => result,
+        }
+    }
+}
+
+/// One connected WebSocket: the edge hands it messages and writes what it drains.
+pub struct Socket {
+    namespace: Arc<Inner>,
+    slot: Arc<Slot>,
+    session: Arc<Session>,
+    asked: VecDeque<Event>,
+    /// Whether the object's mailbox was too full for what was asked.
+    refused: bool,
+}
+
+impl Socket {
+    /// Joins the object: the first frame will be its state. Asks for the state anew when called again.
+    ///
+    /// # Errors
+    /// As [`Namespace::socket`]: the object was deleted since, and the new one has no place for the socket.
+    pub fn open(&mut self) -> Result<(), Error> {
+        loop {
+            let mut events = VecDeque::from([Event::Open(Arc::clone(&self.session))]);
+            if self.namespace.offer(&self.slot, &mut events, None) != Offered::Gone || self.session.is_closing() {
+                return Ok(());
+            }
+            let path = self.slot.path.clone();
+            (self.slot, self.session) = self.namespace.session(&path, self.session.version())?;
+        }
+    }
+
+    /// Whether another message may be read.
+    pub fn may_read(&self) -> bool {
+        !self.refused && self.session.may_ask()
+    }
+
+    /// Whether everything that was asked is answered, and everything that was to be told is.
+    pub fn is_settled(&self) -> bool {
+        self.asked.is_empty() && self.session.is_settled()
+    }
+
+    /// Takes a message of the peer; [`Socket::submit`] hands it over.
+    pub fn ask(&mut self, frame: Frame) {
+        self.session.asked();
+        self.namespace.metrics.frames_in.inc();
+        self.asked.push_back(Event::Message(Arc::clone(&self.session), frame));
+    }
+
+    /// Hands what was asked to the object. If its mailbox is full, the rest waits, and the task of `context` is woken when
+    /// there is room.
+    pub fn submit(&mut self, context: &Context<'_>) {
+        if !self.asked.is_empty() {
+            let offered = self.namespace.offer(&self.slot, &mut self.asked, Some(context.waker()));
+            self.refused = offered == Offered::Full;
+            if offered == Offered::Gone {
+                // Its object was deleted: what the socket still says is said to nobody, and it is about to be closed.
+                self.asked.clear();
+            }
+        }
+    }
+
+    /// Takes what may be written, up to about `bytes`. Unless the answer is [`Drained::More`], the task of `context` is woken
+    /// when there is more.
+    pub fn drain(&self, context: &Context<'_>, bytes: usize, out: &mut Vec<Outgoing>) -> Drained {
+        let before = out.len();
+        let drained = self.session.drain(context, bytes, out);
+        self.namespace.metrics.frames_out.inc_by((out.len() - before) as u64);
+        drained
+    }
+}
+
+impl Drop for Socket {
+    /// The socket is gone: its object is told. Closings have room of their own in the mailbox, and a slot that is gone has
+    /// closed its sockets.
+    fn drop(&mut self) {
+        let mut events = VecDeque::from([Event::Close(Arc::clone(&self.session))]);
+        self.namespace.offer(&self.slot, &mut events, None);
+    }
+}

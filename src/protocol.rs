@@ -1,0 +1,329 @@
+//! The wire: what goes over a WebSocket or in a body, and nothing of what it does.
+//!
+//! Every WebSocket message is a JSON object in a text frame with a `type`, an optional `payload`, and an optional `id`
+//! (a string or a number) by which its answer is recognised:
+//!
+//! ```json
+//! {"type":"createAgent","id":7,"payload":{"name":"bob"}}
+//! {"type":"result","id":7,"payload":{"name":"bob","path":"/team1/bob"}}
+//! {"type":"error","id":7,"payload":{"error":"Agent already exists","code":"conflict"}}
+//! ```
+//!
+//! Two subprotocols differ only in how they tell of a changed state: `fleet.v1` (the default) sends the whole `state`,
+//! `fleet.v2` sends the first `state` whole and then what changed, as a [`Change`].
+
+mod change;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+pub use change::Change;
+
+/// Longest `id` of a message, in bytes of JSON: it is held and echoed for every message.
+const ID_BYTES: usize = 256;
+
+/// Which of the two subprotocols a socket speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Version {
+    /// `fleet.v1`: every change of the state is a whole `state` frame.
+    #[default]
+    V1,
+    /// `fleet.v2`: after the first `state`, only what changed.
+    V2,
+}
+
+impl Version {
+    /// The name of the subprotocol.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V1 => "fleet.v1",
+            Self::V2 => "fleet.v2",
+        }
+    }
+
+    /// The version that a subprotocol's name stands for.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::V1, Self::V2].into_iter().find(|version| version.name() == name)
+    }
+}
+
+/// One WebSocket message of either direction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// UTF-8 text.
+    Text(Bytes),
+    /// Anything else.
+    Binary(Bytes),
+}
+
+impl Frame {
+    /// Bytes of the payload.
+    pub fn len(&self) -> usize {
+        let (Self::Text(payload) | Self::Binary(payload)) = self;
+        payload.len()
+    }
+
+    /// Whether the payload is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The kinds of failure that a client can tell apart, with the word that stands for each on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are the documentation; `http::error` gives each its status")]
+pub enum Code {
+    BadRequest,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    Conflict,
+    TooLarge,
+    PathTooLong,
+    UnsupportedMediaType,
+    RateLimited,
+    Internal,
+    Overloaded,
+    CommitUnknown,
+    Unavailable,
+    StorageFull,
+}
+
+impl Code {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Conflict => "conflict",
+            Self::TooLarge => "too_large",
+            Self::PathTooLong => "path_too_long",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::RateLimited => "rate_limited",
+            Self::Internal => "internal",
+            Self::Overloaded => "overloaded",
+            Self::CommitUnknown => "commit_unknown",
+            Self::Unavailable => "unavailable",
+            Self::StorageFull => "storage_full",
+        }
+    }
+}
+
+/// What recognises the answer to a message: a string or a number, kept as it was written.
+#[derive(Debug, Clone)]
+pub struct Id(Box<RawValue>);
+
+/// A message from a client.
+#[derive(Debug)]
+pub struct Message<'a> {
+    /// The method that is called.
+    pub kind: Cow<'a, str>,
+    /// Asks for exactly one `result` or `error`.
+    pub id: Option<Id>,
+    /// The arguments; `null` when absent.
+    pub payload: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct RawMessage<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    payload: Option<&'a RawValue>,
+}
+
+/// Why a frame is not a message, and the `id` to answer with if it had a good one.
+#[derive(Debug)]
+pub struct BadMessage {
+    /// What is wrong, for the sender.
+    pub reason: &'static str,
+    /// The frame's `id`.
+    pub id: Option<Id>,
+}
+
+impl<'a> Message<'a> {
+    /// Reads a text frame.
+    ///
+    /// # Errors
+    /// [`BadMessage`] when it is not a JSON object with a `type` that is a string, or its `id` is neither a string nor a
+    /// number or is longer than 256 bytes.
+    pub fn parse(text: &'a [u8]) -> Result<Self, BadMessage> {
+        let bad = |reason, id| BadMessage { reason, id };
+        // A struct also reads from a JSON array, which is not a message.
+        if text.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+            return Err(bad("Invalid message: not a JSON object", None));
+        }
+        let raw: RawMessage<'_> =
+            serde_json::from_slice(text).map_err(|_| bad("Invalid message: not valid JSON", None))?;
+        let id = match raw.id.map(|id| Id::new(id.to_owned())) {
+            None => None,
+            Some(Some(id)) => Some(id),
+            Some(None) => {
+                return Err(bad("Invalid message: id must be a string or a number of at most 256 bytes", None));
+            }
+        };
+        match raw.kind.map(|kind| kind_of(kind.get())) {
+            Some(Some(kind)) => Ok(Self { kind, id, payload: raw.payload.unwrap_or(RawValue::NULL) }),
+            Some(None) => Err(bad("Invalid message: type must be a string", id)),
+            None => Err(bad("Invalid message: type is missing", id)),
+        }
+    }
+}
+
+fn kind_of(json: &str) -> Option<Cow<'_, str>> {
+    match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
+        _ => serde_json::from_str(json).ok().map(Cow::Owned),
+    }
+}
+
+impl Id {
+    fn new(json: Box<RawValue>) -> Option<Self> {
+        let first = json.get().as_bytes().first()?;
+        let legal = matches!(first, b'"' | b'-' | b'0'..=b'9') && json.get().len() <= ID_BYTES;
+        legal.then_some(Self(json))
+    }
+}
+
+/// `{"type":"state","payload":…}`
+pub fn state(state: &[u8]) -> Frame {
+    frame(br#"{"type":"state","payload":"#, state, b"}")
+}
+
+/// `{"type":"result","id":…,"payload":…}`
+pub fn result(id: &Id, payload: &[u8]) -> Frame {
+    let head = [br#"{"type":"result","id":"#, id.0.get().as_bytes(), br#","payload":"#].concat();
+    frame(&head, payload, b"}")
+}
+
+/// `{"type":"error","payload":{"error":TEXT}}`, and with an `id` also `id` and `code`.
+pub fn error(id: Option<&Id>, code: Code, text: &str) -> Frame {
+    #[derive(Serialize)]
+    struct Payload<'a> {
+        error: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<Code>,
+    }
+    let payload = encode(&Payload { error: text, code: id.map(|_| code) });
+    match id {
+        None => frame(br#"{"type":"error","payload":"#, &payload, b"}"),
+        Some(id) => {
+            let head = [br#"{"type":"error","id":"#, id.0.get().as_bytes(), br#","payload":"#].concat();
+            frame(&head, &payload, b"}")
+        }
+    }
+}
+
+/// `{"type":"message","payload":{"message":…,"sender":NAME}}`
+pub fn message(message: &RawValue, sender: &str) -> Frame {
+    let sender = encode(&sender);
+    let tail = [br#","sender":"#, &*sender, b"}}"].concat();
+    frame(br#"{"type":"message","payload":{"message":"#, message.get().as_bytes(), &tail)
+}
+
+/// The body of an HTTP error: `{"error":TEXT,"code":CODE}`.
+pub fn error_body(code: Code, text: &str) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        error: &'a str,
+        code: Code,
+    }
+    encode(&Body { error: text, code })
+}
+
+/// Encodes what cannot fail to encode: our own types without maps of odd keys.
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_else(|error| {
+        tracing::error!(%error, "a value cannot be encoded as JSON");
+        b"null".to_vec()
+    })
+}
+
+fn frame(head: &[u8], body: &[u8], tail: &[u8]) -> Frame {
+    let mut text = Vec::with_capacity(head.len() + body.len() + tail.len());
+    text.extend_from_slice(head);
+    text.extend_from_slice(body);
+    text.extend_from_slice(tail);
+    Frame::Text(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(frame: &Frame) -> String {
+        let (Frame::Text(bytes) | Frame::Binary(bytes)) = frame;
+        String::from_utf8(bytes.to_vec()).expect("frames are UTF-8")
+    }
+
+    #[test]
+    fn a_message_is_read() {
+        let message = Message::parse(br#" {"type":"increment","id":"x","payload":{"a":1}} "#).unwrap();
+        assert_eq!(message.kind, "increment");
+        assert_eq!(message.payload.get(), r#"{"a":1}"#);
+        assert_eq!(text(&result(&message.id.unwrap(), b"{}")), r#"{"type":"result","id":"x","payload":{}}"#);
+
+        let message = Message::parse(br#"{"type":"\u0061b"}"#).unwrap();
+        assert_eq!((&*message.kind, message.payload.get()), ("ab", "null"));
+        assert!(message.id.is_none());
+    }
+
+    #[test]
+    fn fp5_what_is_not_a_message_is_named() {
+        let reason = |text: &str| Message::parse(text.as_bytes()).expect_err(text).reason;
+        assert_eq!(reason(""), "Invalid message: not a JSON object");
+        assert_eq!(reason("[]"), "Invalid message: not a JSON object");
+        assert_eq!(reason("{"), "Invalid message: not valid JSON");
+        assert_eq!(reason("{}"), "Invalid message: type is missing");
+        assert_eq!(reason(r#"{"type":5}"#), "Invalid message: type must be a string");
+        let long = format!(r#"{{"type":"a","id":"{}"}}"#, "x".repeat(ID_BYTES));
+        for id in [r#"{"type":"a","id":true}"#, r#"{"type":"a","id":{}}"#, &long] {
+            assert!(reason(id).contains("id must be"), "{id}");
+        }
+        assert!(Message::parse(br#"{"id":7}"#).unwrap_err().id.is_some(), "fx1: the id is answered");
+    }
+
+    #[test]
+    fn fx1_errors_carry_a_code_only_with_an_id() {
+        let id = Id::new(RawValue::from_string("7".into()).unwrap());
+        assert_eq!(
+            text(&error(id.as_ref(), Code::NotFound, "Agent not found")),
+            r#"{"type":"error","id":7,"payload":{"error":"Agent not found","code":"not_found"}}"#
+        );
+        assert_eq!(text(&error(None, Code::NotFound, "a\"b")), r#"{"type":"error","payload":{"error":"a\"b"}}"#);
+    }
+
+    #[test]
+    fn the_word_of_a_code_is_its_encoding() {
+        for code in [Code::BadRequest, Code::PathTooLong, Code::UnsupportedMediaType, Code::CommitUnknown] {
+            assert_eq!(encode(&code), format!("\"{}\"", code.as_str()).into_bytes());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Message::parse(&bytes);
+        }
+
+        #[test]
+        fn a_message_frame_is_json(value in ".{0,40}", sender in "[a-z]{1,8}") {
+            let raw = RawValue::from_string(serde_json::to_string(&value).unwrap()).unwrap();
+            let json: serde_json::Value = serde_json::from_str(&text(&message(&raw, &sender))).unwrap();
+            prop_assert_eq!(&json["payload"]["message"], &value);
+            prop_assert_eq!(&json["payload"]["sender"], &sender);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! A running server: builds every part, owns its tasks, and ends it.
+//!
+//! `Config → bind → serve → drain`: a token tells everyone to stop, a tracker knows who has not, a grace period bounds the
+//! wait, and whoever is left is named.
+
+mod descriptors;
+mod listener;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::class::Agent;
+use crate::config::Config;
+use crate::http::{self, Edge, Guard};
+use crate::metrics::Metrics;
+use crate::object::{self, Namespace, Registry};
+use crate::storage::{self, Storage};
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// What was configured.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+    /// A route names a class that there is not.
+    #[error("route `{pattern}` names the class `{class}`, which is not registered")]
+    UnknownClass {
+        /// The route's pattern.
+        pattern: String,
+        /// The class.
+        class: String,
+    },
+    /// Signals cannot be handled.
+    #[error("cannot handle signals: {0}")]
+    Signals(std::io::Error),
+}
+
+/// A server that listens and does not serve yet.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    edge: Edge,
+    config: Config,
+    descriptors: u64,
+}
+
+impl Server {
+    /// Listens, opens the data directory, and builds every part.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub async fn bind(config: Config) -> Result<Self, Error> {
+        let failed = |source| Error::Listen { address: config.server.listen, source };
+        let listener = TcpListener::bind(config.server.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let descriptors = descriptors::raise();
+        let metrics = Metrics::new();
+        let registry = registry(&config, &metrics)?;
+        let options = storage::Options { data_dir: config.storage.data_dir.clone(), ..storage::Options::default() };
+        let storage = Storage::open(options, &metrics)?;
+        let tasks = TaskTracker::new();
+        let stopping = CancellationToken::new();
+        let namespace = Namespace::new(storage.clone(), registry, object_options(&config), metrics.clone(), &tasks);
+        let edge = Edge {
+            namespace,
+            storage,
+            metrics,
+            guard: Arc::new(Guard::new(&config.server, address)),
+            options: http::Options {
+                message_bytes: config.limits.message_bytes,
+                ping_interval: config.server.ping_interval,
+                ping_timeout: config.server.ping_timeout,
+            },
+            tasks,
+            stopping,
+            serving: Arc::new(AtomicBool::new(false)),
+        };
+        Ok(Self { listener, address, edge, config, descriptors })
+    }
+
+    /// The address that is listened on, with the port that was taken for port 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` is cancelled, then drains: what was begun is finished, sockets are closed with 1001, and what
+    /// is not done within the grace time is dropped.
+    pub async fn serve(self, stop: CancellationToken) {
+        let Self { listener, edge, config, descriptors, .. } = self;
+        log_start(&config, self.address, descriptors);
+        edge.serving.store(true, Ordering::Relaxed);
+        let (hibernation, stopping) = (edge.namespace.hibernation(), edge.stopping.clone());
+        edge.tasks.spawn(async move {
+            tokio::select! {
+                () = hibernation => {}
+                () = stopping.cancelled() => {}
+            }
+        });
+        edge.tasks.spawn(listener::accept(listener, edge.clone(), descriptors));
+        stop.cancelled().await;
+        drain(edge, config.server.shutdown_grace).await;
+    }
+}
+
+/// Runs a server until the process is told to stop (SIGTERM, SIGINT); a second signal ends it at once.
+///
+/// The first line on standard output says where it listens.
+///
+/// # Errors
+/// Any [`Error`].
+pub async fn run(config: Config) -> Result<(), Error> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    let server = Server::bind(config).await?;
+    println!("listening on http://{}", server.address());
+    let stop = CancellationToken::new();
+    let served = server.serve(stop.clone());
+    let signals = async {
+        let name = next_signal(&mut terminate, &mut interrupt).await;
+        tracing::info!(signal = name, "stopping; a second signal ends the server at once");
+        stop.cancel();
+        let name = next_signal(&mut terminate, &mut interrupt).await;
+        tracing::warn!(signal = name, "ending at once");
+    };
+    tokio::select! {
+        () = served => {}
+        () = signals => {}
+    }
+    Ok(())
+}
+
+async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+async fn drain(edge: Edge, grace: std::time::Duration) {
+    edge.stopping.cancel();
+    edge.tasks.close();
+    if tokio::time::timeout(grace, edge.tasks.wait()).await.is_err() {
+        tracing::warn!(tasks = edge.tasks.len(), ?grace, "the grace time is over; what is left is dropped");
+    }
+    let storage = edge.storage.clone();
+    // What is queued is committed by this.
+    if let Err(error) = tokio::task::spawn_blocking(move || storage.close()).await {
+        tracing::error!(%error, "storage did not close");
+    }
+    tracing::info!("stopped");
+}
+
+fn registry(config: &Config, metrics: &Metrics) -> Result<Registry, Error> {
+    let registry = Registry::new::<Agent>("agent", metrics);
+    if let Some((pattern, class)) = config.routes.iter().find(|(_, class)| !registry.has(class)) {
+        return Err(Error::UnknownClass { pattern: pattern.to_owned(), class: class.to_owned() });
+    }
+    let routes = config.routes.clone();
+    Ok(registry.routed(move |path| routes.class_of(path).map(str::to_owned)))
+}
+
+fn object_options(config: &Config) -> object::Options {
+    let limits = &config.limits;
+    object::Options {
+        children_per_object: limits.children_per_object as u64,
+        sockets_per_object: limits.sockets_per_object,
+        storage_per_object: limits.storage_per_object,
+        objects: limits.objects as u64,
+        sockets: limits.sockets,
+    }
+}
+
+fn log_start(config: &Config, address: SocketAddr, descriptors: u64) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        data_dir = %config.storage.data_dir.display(),
+        engine = "SQLite",
+        descriptors,
+        sockets = config.limits.sockets,
+        objects = config.limits.objects,
+        "serving on http://{address}"
+    );
+    if !address.ip().is_loopback() {
+        tracing::warn!("anybody who can reach {address} can read and change every object: there is no authorisation");
+    }
+}

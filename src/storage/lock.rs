@@ -1,0 +1,85 @@
+//! The lock that makes one server the owner of a data directory.
+//!
+//! # Why
+//! SQLite's own locks would let two servers share the file, each with its own objects in memory: two incarnations of
+//! every object. The lock is the operating system's, so it goes with the process, however that ends.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use super::error::Error;
+
+/// Held as long as the data directory is used.
+#[derive(Debug)]
+pub(super) struct DirectoryLock {
+    _file: File,
+}
+
+impl DirectoryLock {
+    /// Creates the directory if it is not there, and takes it.
+    ///
+    /// # Errors
+    /// [`Error::Directory`] and [`Error::InUse`].
+    pub(super) fn take(dir: &Path) -> Result<Self, Error> {
+        let unusable = |path: &Path, source| Error::Directory { path: path.to_owned(), source };
+        std::fs::create_dir_all(dir).map_err(|error| unusable(dir, error))?;
+        let path = dir.join("fleet.lock");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|error| unusable(&path, error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::InUse { dir: dir.to_owned(), pid: read_pid(&mut file) });
+            }
+            Err(TryLockError::Error(error)) => return Err(unusable(&path, error)),
+        }
+        if let Err(error) = write_pid(&mut file) {
+            // Only the other server's error message is the poorer for it; a full disk must not keep us from starting.
+            tracing::warn!(%error, path = %path.display(), "the process id cannot be written into the lock file");
+        }
+        Ok(Self { _file: file })
+    }
+}
+
+fn read_pid(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn write_pid(file: &mut File) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fx7_a_second_server_is_refused_and_told_who_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DirectoryLock::take(dir.path()).unwrap();
+        let error = DirectoryLock::take(dir.path()).unwrap_err();
+        assert!(matches!(error, Error::InUse { pid, .. } if pid == Some(std::process::id())));
+        assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+        drop(first);
+        DirectoryLock::take(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn an_unusable_directory_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        let error = DirectoryLock::take(&file.join("data")).unwrap_err();
+        assert!(error.to_string().contains(file.join("data").to_str().unwrap()), "{error}");
+    }
+}

@@ -1,0 +1,379 @@
+//! The thread that owns the database: group commit, and what is done when one fails.
+//!
+//! A batch is everything that was queued while the last one was being fsynced. Between batches the writer reaps, gives
+//! space back and looks after the log, one bounded step at a time.
+//!
+//! # Why
+//! After a failed commit nobody knows what is on the disk, so nothing built on it may go ahead: the batch and everything
+//! queued behind it fail together, the connection is closed and opened again, and what is stored is read anew.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, params};
+
+use super::batch::Batch;
+use super::log::{Log, Need};
+use super::queue::{Failure, Mode, Numbered, Work};
+use super::reaper::Reaper;
+use super::{CommitError, Shared, gate, reader, schema, sql};
+use crate::limits::{TOMBSTONES, VACUUM_PAGES};
+
+/// How often a database that cannot be written, or a full disk, is tried again.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Free pages of the database that are kept for new rows.
+const FREE_PAGES: u32 = 256;
+const DISK_FULL: &str = "the disk is full";
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    /// `None` while it cannot be opened.
+    connection: Option<Connection>,
+    /// The last durable number.
+    seq: u64,
+    objects: u64,
+    reaper: Reaper,
+    log: Log,
+    /// Whether pages may have become free.
+    vacuum: bool,
+    /// When to try next to leave a mode in which not everything is accepted.
+    probe_at: Instant,
+    /// No step between batches before this: the last one failed.
+    rest_until: Instant,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, connection: Connection, seq: u64, objects: u64) -> Self {
+        Self {
+            log: Log::new(&shared.file),
+            shared,
+            connection: Some(connection),
+            seq,
+            objects,
+            reaper: Reaper::default(),
+            vacuum: true,
+            probe_at: Instant::now(),
+            rest_until: Instant::now(),
+        }
+    }
+
+    /// Commits until the queue is closed and empty.
+    pub(super) fn run(mut self) {
+        // If this thread should ever panic, nobody waits for it in vain.
+        let _ended = Ended(self.shared.clone());
+        loop {
+            match self.shared.queue.take(self.patience()) {
+                Work::Batch(sets) => self.commit(sets),
+                Work::Nothing => self.idle(),
+                Work::Closed => break,
+            }
+            if self.shared.disk_full.swap(false, Ordering::AcqRel) {
+                self.disk_is_full();
+            }
+            self.recover_if_due();
+            self.reap();
+        }
+    }
+
+    /// How long to wait for write sets before there is something else to do.
+    fn patience(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let work = self.vacuum || self.reaper.has_work(&self.shared.tombstones);
+        match self.shared.queue.mode() {
+            Mode::Open | Mode::DeletesOnly if work && self.rest_until <= now => Some(Duration::ZERO),
+            Mode::Open if !self.log.is_grown() => Some(Duration::ZERO),
+            Mode::Open | Mode::Damaged => None,
+            Mode::DeletesOnly | Mode::Down => Some(self.probe_at.saturating_duration_since(now)),
+        }
+    }
+
+    fn commit(&mut self, sets: VecDeque<Numbered>) {
+        let batch = Batch::coalesce(sets);
+        let started = Instant::now();
+        match self.write(&batch) {
+            Ok(objects) => {
+                self.objects = objects;
+                self.seq = batch.last;
+                self.shared.objects.store(objects, Ordering::Release);
+                self.shared.tombstones.settle(batch.last);
+                self.shared.gate.durable(batch.last);
+                let metrics = &self.shared.metrics;
+                metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+                #[expect(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^52 sets")]
+                metrics.commit_batch_size.observe(batch.sets as f64);
+                self.shared.queue.batch_ended();
+                self.tend_log();
+            }
+            Err(error) => {
+                self.fail(Some(batch.first), &error);
+                self.shared.queue.batch_ended();
+            }
+        }
+    }
+
+    fn write(&self, batch: &Batch) -> rusqlite::Result<u64> {
+        if self.shared.queue.mode() == Mode::Damaged {
+            return Err(rusqlite::Error::InvalidQuery);
+        }
+        self.transaction(|connection| {
+            let objects = self.objects + batch.apply(connection, &self.shared.tombstones)?;
+            put_meta(connection, batch.last, objects)?;
+            Ok(objects)
+        })
+    }
+
+    /// Runs the closure in a transaction and commits it; rolls back on any error.
+    fn transaction<T>(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let connection = self.connection.as_ref().ok_or(rusqlite::Error::InvalidQuery)?;
+        connection.prepare_cached(sql::BEGIN)?.execute(())?;
+        let result = write(connection).and_then(|value| {
+            connection.prepare_cached(sql::COMMIT)?.execute(())?;
+            Ok(value)
+        });
+        if result.is_err() && !connection.is_autocommit() {
+            // The connection is closed next, which rolls back too.
+            let _ = connection.execute_batch(sql::ROLLBACK);
+        }
+        result
+    }
+
+    /// One chunk of dead rows; more only if tombstones pile up.
+    fn reap(&mut self) {
+        let shared = self.shared.clone();
+        while self.may_clean() && self.reaper.has_work(&shared.tombstones) {
+            let mut reaper = std::mem::take(&mut self.reaper);
+            let result = self.transaction(|connection| {
+                let chunk = reaper.step(connection, &shared.tombstones)?;
+                let objects = self.objects.saturating_sub(chunk.objects);
+                put_meta(connection, self.seq, objects)?;
+                Ok((objects, chunk.finished))
+            });
+            self.reaper = reaper;
+            match result {
+                Ok((objects, finished)) => {
+                    self.objects = objects;
+                    shared.objects.store(objects, Ordering::Release);
+                    for (prefix, seq) in &finished {
+                        shared.tombstones.reaped(prefix, *seq);
+                    }
+                    self.vacuum = true;
+                    self.tend_log();
+                }
+                Err(error) => return self.fail(None, &error),
+            }
+            if shared.tombstones.len() <= TOMBSTONES {
+                return;
+            }
+        }
+    }
+
+    /// Also on a full disk, as long as there is space left of the reserve.
+    fn may_clean(&self) -> bool {
+        let accepting = matches!(self.shared.queue.mode(), Mode::Open | Mode::DeletesOnly);
+        accepting && self.connection.is_some() && self.rest_until <= Instant::now()
+    }
+
+    /// What can wait until there is nothing else to do.
+    fn idle(&mut self) {
+        let Some(connection) = &self.connection else { return };
+        if !self.may_clean() || self.reaper.has_work(&self.shared.tombstones) {
+            return;
+        }
+        let result = if self.vacuum {
+            vacuum(connection).map(|more| self.vacuum = more)
+        } else if self.log.is_grown() || self.shared.queue.mode() != Mode::Open {
+            return;
+        } else {
+            self.log.grow(connection)
+        };
+        match result {
+            Ok(()) => self.tend_log(),
+            Err(error) => self.fail(None, &error),
+        }
+    }
+
+    fn tend_log(&mut self) {
+        let Some(connection) = &self.connection else { return };
+        let shared = &self.shared;
+        let result = self.log.need(connection).and_then(|need| match need {
+            Need::Nothing => Ok(()),
+            Need::Finish if !shared.checkpoint.is_running() => self.log.finish(connection, shared.busy),
+            Need::Checkpoint | Need::Finish => {
+                shared.checkpoint.request();
+                Ok(())
+            }
+            Need::Overdue => {
+                shared.check.interrupt();
+                self.log.finish(connection, shared.busy)
+            }
+        });
+        match result {
+            Ok(()) => {}
+            Err(error) if is_full(&error) => self.disk_is_full(),
+            Err(error) => tracing::warn!(%error, "the log cannot be started over yet"),
+        }
+    }
+
+    /// A batch or a step between batches has failed: with it everything queued.
+    fn fail(&mut self, first: Option<u64>, error: &rusqlite::Error) {
+        let shared = self.shared.clone();
+        let mode = if is_full(error) { Mode::DeletesOnly } else { Mode::Down };
+        // A full disk is sure to have applied nothing only if the log could not be written.
+        let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+        let failure = Failure {
+            first,
+            outcome: if full { CommitError::Full } else { CommitError::Unknown },
+            mode,
+            reason: match mode {
+                Mode::DeletesOnly => DISK_FULL.to_owned(),
+                _ => format!("the last commit failed: {error}"),
+            },
+        };
+        shared.metrics.commit_failures.inc();
+        let (due, before) = shared.queue.fail(failure, &shared.gate, &shared.tombstones);
+        if before == Mode::Open {
+            tracing::error!(%error, "a commit failed; not ready until the database can be written again");
+        }
+        self.reaper.reset();
+        self.connection = None;
+        if first.is_none() {
+            self.rest_until = Instant::now() + PROBE_INTERVAL;
+        }
+        if mode == Mode::DeletesOnly {
+            shared.reserve.release();
+            shared.checkpoint.request();
+        }
+        due.into_iter().for_each(gate::wake);
+    }
+
+    /// A checkpoint had no space.
+    fn disk_is_full(&mut self) {
+        if self.shared.queue.mode() == Mode::Open {
+            tracing::error!("{DISK_FULL}; only deletions are accepted until there is space again");
+            self.shared.queue.set_mode(Mode::DeletesOnly, Some(DISK_FULL.to_owned()));
+            self.probe_at = Instant::now() + PROBE_INTERVAL;
+        }
+        if self.shared.reserve.is_taken() {
+            self.shared.reserve.release();
+            self.shared.checkpoint.request();
+        }
+    }
+
+    /// Tries to leave a mode in which not everything is accepted: at once if the last try is long ago, so that one bad
+    /// commit costs little.
+    fn recover_if_due(&mut self) {
+        let mode = self.shared.queue.mode();
+        if !matches!(mode, Mode::DeletesOnly | Mode::Down) {
+            return;
+        }
+        let due = self.probe_at <= Instant::now();
+        if self.connection.is_none() && (due || mode == Mode::DeletesOnly) {
+            match self.reopen() {
+                Ok(connection) => self.connection = Some(connection),
+                Err(error) => tracing::debug!(%error, "the database cannot be opened yet"),
+            }
+        }
+        if !due {
+            return;
+        }
+        self.probe_at = Instant::now() + PROBE_INTERVAL;
+        let recovered = match mode {
+            Mode::DeletesOnly => self.regain_space(),
+            _ => self.probe(),
+        };
+        if recovered {
+            tracing::info!("the database can be written again");
+            self.shared.queue.set_mode(Mode::Open, None);
+        }
+    }
+
+    /// Empties the log, so that it has room for deletions and the database shrinks by what is free in it.
+    fn regain_space(&mut self) -> bool {
+        let Some(connection) = &self.connection else {
+            return false;
+        };
+        if let Err(error) = self.log.finish(connection, self.shared.busy) {
+            tracing::debug!(%error, "the log cannot be emptied yet");
+        }
+        self.vacuum = true;
+        self.shared.reserve.take().is_ok()
+    }
+
+    fn probe(&mut self) -> bool {
+        let last = self.shared.queue.last();
+        let objects = self.objects;
+        match self.transaction(|connection| put_meta(connection, last, objects)) {
+            Ok(()) => {
+                self.seq = last;
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the database cannot be written yet");
+                self.connection = None;
+                if is_full(&error) {
+                    self.shared.queue.set_mode(Mode::DeletesOnly, Some(DISK_FULL.to_owned()));
+                    self.shared.reserve.release();
+                }
+                false
+            }
+        }
+    }
+
+    /// Opens the database again and reads what is stored.
+    fn reopen(&mut self) -> rusqlite::Result<Connection> {
+        let connection = schema::writer(&self.shared.file, self.shared.busy)?;
+        let (seq, objects) = reader::meta(&connection)?;
+        let tombstones = reader::tombstones(&connection)?;
+        (self.seq, self.objects) = (seq, objects);
+        self.shared.objects.store(objects, Ordering::Release);
+        self.shared.tombstones.restore(tombstones);
+        Ok(connection)
+    }
+}
+
+/// Fails what is queued when the writer has ended, however it ended.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let shared = &self.0;
+        shared.queue.close();
+        if std::thread::panicking() {
+            let failure = Failure {
+                first: Some(shared.gate.next()),
+                outcome: CommitError::Unknown,
+                mode: Mode::Damaged,
+                reason: "the writer has failed; restart the server".to_owned(),
+            };
+            let (due, _) = shared.queue.fail(failure, &shared.gate, &shared.tombstones);
+            due.into_iter().for_each(gate::wake);
+        }
+        shared.queue.batch_ended();
+    }
+}
+
+fn put_meta(connection: &Connection, seq: u64, objects: u64) -> rusqlite::Result<()> {
+    let mut update = connection.prepare_cached(sql::META_UPDATE)?;
+    update.execute(params![seq.cast_signed(), objects.cast_signed()])?;
+    Ok(())
+}
+
+/// Gives some free pages back to the file system; `false` when there are few left.
+fn vacuum(connection: &Connection) -> rusqlite::Result<bool> {
+    let free: u32 = connection.prepare_cached("PRAGMA freelist_count")?.query_row((), |row| row.get(0))?;
+    if free <= FREE_PAGES {
+        return Ok(false);
+    }
+    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+    let mut rows = statement.query(())?;
+    while rows.next()?.is_some() {}
+    Ok(true)
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    let shm_size = |error: &rusqlite::ffi::Error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull) || error.sqlite_error().is_some_and(shm_size)
+}
