@@ -20,6 +20,11 @@ impl Reserve {
         Self { file, bytes }
     }
 
+    /// How much space it is.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Takes the space, unless it is taken already.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use super::batch::Batch;
 use super::log::{Log, Need};
 use super::queue::{Failure, Mode, Numbered, Work};
 use super::reaper::Reaper;
-use super::{CommitError, Shared, gate, reader, schema, sql};
+use super::{CommitError, Shared, gate, log, reader, schema, sql};
 use crate::limits::{TOMBSTONES, VACUUM_PAGES};
 
 /// How often a database that cannot be written, or a full disk, is tried again.
@@ -48,7 +48,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, connection: Connection, seq: u64, objects: u64) -> Self {
         Self {
-            log: Log::new(&shared.file),
+            log: Log::new(&shared.file, shared.log_bytes),
             shared,
             connection: Some(connection),
             seq,
@@ -195,9 +195,18 @@ impl Writer {
         }
     }
 
+    /// Whether what waits in the log needs at most half of the reserve. A checkpoint that does not get to its end would
+    /// use up the space and leave none to log deletions in.
+    fn checkpoint_fits(&self, connection: &Connection) -> bool {
+        log::waiting(connection).is_ok_and(|waiting| waiting <= self.shared.reserve.bytes() / 2)
+    }
+
     fn tend_log(&mut self) {
         let Some(connection) = &self.connection else { return };
         let shared = &self.shared;
+        if shared.queue.mode() == Mode::DeletesOnly && !self.checkpoint_fits(connection) {
+            return;
+        }
         let result = self.log.need(connection).and_then(|need| match need {
             Need::Nothing => Ok(()),
             Need::Finish if !shared.checkpoint.is_running() => self.log.finish(connection, shared.busy),
@@ -244,7 +253,6 @@ impl Writer {
         }
         if mode == Mode::DeletesOnly {
             shared.reserve.release();
-            shared.checkpoint.request();
         }
         due.into_iter().for_each(gate::wake);
     }
@@ -254,12 +262,8 @@ impl Writer {
         if self.shared.queue.mode() == Mode::Open {
             tracing::error!("{DISK_FULL}; only deletions are accepted until there is space again");
             self.shared.queue.set_mode(Mode::DeletesOnly, Some(DISK_FULL.to_owned()));
-            self.probe_at = Instant::now() + PROBE_INTERVAL;
         }
-        if self.shared.reserve.is_taken() {
-            self.shared.reserve.release();
-            self.shared.checkpoint.request();
-        }
+        self.shared.reserve.release();
     }
 
     /// Tries to leave a mode in which not everything is accepted: at once if the last try is long ago, so that one bad
