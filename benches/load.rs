@@ -7,10 +7,7 @@
 //! What counts here happens between two processes and a disk: throughput under load, tails, memory of another process,
 //! the time of a start. None of it is a function that can be called in a loop.
 
-#![allow(
-    clippy::cast_precision_loss,
-    reason = "counts, bytes and nanoseconds are far below 2^52 here"
-)]
+#![allow(clippy::cast_precision_loss, reason = "counts, bytes and nanoseconds are far below 2^52 here")]
 
 use std::process::ExitCode;
 

@@ -31,7 +31,7 @@ pub(crate) struct Args {
     /// Threads of the client where it has more than one connection.
     #[arg(long, default_value_t = 2)]
     pub(crate) client_threads: usize,
-    /// Sockets, and objects, of the memory scenario; five times as many in the one of hibernated objects.
+    /// Sockets, and objects, of the memory scenario; five times as many at once in the one of hibernated objects.
     #[arg(long, default_value_t = 10_000)]
     pub(crate) sockets: usize,
     /// Descendants of the cascade scenario.

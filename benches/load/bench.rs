@@ -46,14 +46,9 @@ impl Bench {
     pub(crate) fn new(mut args: Args) -> Result<Self> {
         if let Some(binary) = &mut args.binary {
             // It is started in another directory.
-            *binary = binary
-                .canonicalize()
-                .map_err(|error| format!("{}: {error}", binary.display()))?;
+            *binary = binary.canonicalize().map_err(|error| format!("{}: {error}", binary.display()))?;
         }
-        let parent = args
-            .data_dir
-            .clone()
-            .unwrap_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")));
+        let parent = args.data_dir.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")));
         std::fs::create_dir_all(&parent)?;
         let scratch = TempDir::with_prefix_in("load-", parent.canonicalize()?)?;
         let disk = Disk::new(scratch.path())?;
@@ -107,15 +102,17 @@ impl Bench {
                 command.env_remove(name);
             }
         }
-        Process::start(command, &self.scratch.path().join("fleet.log"))
+        Process::start(command, &self.log())
+    }
+
+    /// Where the last server that was started logs.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.scratch.path().join("fleet.log")
     }
 
     /// The binary under test.
     pub(crate) fn binary(&self) -> &Path {
-        self.args
-            .binary
-            .as_deref()
-            .unwrap_or(Path::new(env!("CARGO_BIN_EXE_fleet")))
+        self.args.binary.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_fleet")))
     }
 
     /// Sends the `POST`s with the numbers from 0 up to `count`, as fast as they are answered.

@@ -56,23 +56,13 @@ impl Plan {
     /// For a fixed time.
     pub(crate) fn timed(in_flight: usize, threads: usize, measure: Duration) -> Self {
         let warm_up = WARM_UP;
-        Self {
-            in_flight,
-            threads,
-            warm_up,
-            measure,
-        }
+        Self { in_flight, threads, warm_up, measure }
     }
 
     /// Until there are no more requests.
     pub(crate) fn all(in_flight: usize, threads: usize) -> Self {
         let (warm_up, measure) = (Duration::ZERO, ENOUGH);
-        Self {
-            in_flight,
-            threads,
-            warm_up,
-            measure,
-        }
+        Self { in_flight, threads, warm_up, measure }
     }
 
     /// The part of a run that begins now and counts.
@@ -170,12 +160,7 @@ impl<'a, T: Traffic> Worker<'a, T> {
             open: 0,
             over: false,
             last_answer: Instant::now(),
-            measured: Measured {
-                answers: 0,
-                total: 0,
-                seconds: 0.0,
-                latency: Histogram::new(),
-            },
+            measured: Measured { answers: 0, total: 0, seconds: 0.0, latency: Histogram::new() },
         })
     }
 

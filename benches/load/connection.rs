@@ -25,13 +25,7 @@ impl Connection {
     pub(crate) fn register(stream: TcpStream, rest: Vec<u8>, index: usize, poller: &Poller) -> Result<Self> {
         stream.set_nonblocking(true)?;
         poller.add(&stream, index)?;
-        Ok(Self {
-            stream,
-            index,
-            rest,
-            out: Vec::new(),
-            watches_writes: false,
-        })
+        Ok(Self { stream, index, rest, out: Vec::new(), watches_writes: false })
     }
 
     /// Reads once, and hands over everything that has not been understood yet; `take` says how much it took.

@@ -40,15 +40,7 @@ pub(crate) fn run(sockets: Vec<Socket>, base: u64, plan: &Plan) -> Result<Counte
     let mut message = Vec::new();
     frame::masked(frame::TEXT, INCREMENT, &mut message);
     let window = plan.in_flight as u64 * connections.len() as u64;
-    let counted = Loop {
-        poller,
-        connections,
-        message,
-        window,
-        next: 0,
-        sent: base,
-        acknowledged: base,
-    };
+    let counted = Loop { poller, connections, message, window, next: 0, sent: base, acknowledged: base };
     counted.run(plan)
 }
 
@@ -94,10 +86,7 @@ impl Loop {
         }
         let first = first.ok_or("the run was too short to measure")?;
         let seconds = (last.0 - first.0).as_secs_f64();
-        Ok(Counted {
-            rate: (last.1 - first.1) as f64 / seconds.max(1e-9),
-            count: self.acknowledged,
-        })
+        Ok(Counted { rate: (last.1 - first.1) as f64 / seconds.max(1e-9), count: self.acknowledged })
     }
 
     /// Sends as many increments as were acknowledged, one on each connection in turn.

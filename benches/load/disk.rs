@@ -42,8 +42,7 @@ impl Disk {
             // Other bytes each time: a disk that sees the same may not write.
             self.block[..8].copy_from_slice(&self.written.to_le_bytes());
             let began = Instant::now();
-            self.file
-                .write_all_at(&self.block, self.written % BLOCKS * BLOCK_BYTES as u64)?;
+            self.file.write_all_at(&self.block, self.written % BLOCKS * BLOCK_BYTES as u64)?;
             self.file.sync_data()?;
             latency.record(began.elapsed());
             self.written += 1;

@@ -37,12 +37,7 @@ pub(crate) fn run(
         connections.push(Connection::register(socket.stream, socket.rest, index, &poller)?);
     }
     let control = Socket::connect(address)?;
-    connections.push(Connection::register(
-        control.stream,
-        control.rest,
-        connections.len(),
-        &poller,
-    )?);
+    connections.push(Connection::register(control.stream, control.rest, connections.len(), &poller)?);
     let fan = Fan {
         poller,
         received: vec![0; connections.len() - 1],
@@ -102,10 +97,7 @@ impl Fan {
             }
         }
         let frames = self.complete * self.received.len();
-        Ok(Fanned {
-            rate: frames as f64 / began.elapsed().as_secs_f64(),
-            last: self.last,
-        })
+        Ok(Fanned { rate: frames as f64 / began.elapsed().as_secs_f64(), last: self.last })
     }
 
     /// Sends messages until as many as allowed are under way.
@@ -119,10 +111,7 @@ impl Fan {
             let out = &mut self.connections[control].out;
             out.extend_from_slice(self.target.as_bytes());
             out.extend_from_slice(rest.as_bytes());
-            self.messages.push(Message {
-                sent: now,
-                missing: self.received.len(),
-            });
+            self.messages.push(Message { sent: now, missing: self.received.len() });
         }
         self.connections[control].flush(&self.poller)
     }

@@ -42,11 +42,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Frame<'_>>> {
     }
     let (length, rest) = rest.split_at(extended);
     let length = length.iter().fold(short, |sum, byte| sum << 8 | usize::from(*byte));
-    Ok(rest.get(..length).map(|payload| Frame {
-        opcode: first & 0x0f,
-        payload,
-        length: 2 + extended + length,
-    }))
+    Ok(rest.get(..length).map(|payload| Frame { opcode: first & 0x0f, payload, length: 2 + extended + length }))
 }
 
 /// The first text frame of `bytes` that is not about the connection itself: pings are answered into `out`, a close is

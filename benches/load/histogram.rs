@@ -15,10 +15,7 @@ pub(crate) struct Histogram {
 
 impl Histogram {
     pub(crate) fn new() -> Self {
-        Self {
-            buckets: vec![0; FINE * (64 - FINE_BITS as usize + 1)],
-            total: 0,
-        }
+        Self { buckets: vec![0; FINE * (64 - FINE_BITS as usize + 1)], total: 0 }
     }
 
     pub(crate) fn record(&mut self, latency: Duration) {

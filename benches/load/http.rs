@@ -53,11 +53,7 @@ impl Http {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self {
-            stream,
-            address,
-            buffer: Vec::new(),
-        })
+        Ok(Self { stream, address, buffer: Vec::new() })
     }
 
     /// Sends a request and gives status and body.

@@ -22,10 +22,21 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
         let kibibytes = line.and_then(|line| line.split_whitespace().nth(1));
         Ok(kibibytes.ok_or("smaps_rollup without a line")?.parse::<u64>()? << 10)
     };
-    Ok(Memory {
-        resident: bytes("Rss:")?,
-        anonymous: bytes("Anonymous:")?,
-    })
+    Ok(Memory { resident: bytes("Rss:")?, anonymous: bytes("Anonymous:")? })
+}
+
+/// Reads the memory of a process once it no longer changes by much: allocators give pages back some time after they were
+/// freed.
+pub(crate) fn settled_memory(pid: u32) -> Result<Memory> {
+    const STEP: Duration = Duration::from_secs(1);
+    let mut last = memory(pid)?;
+    let settled = |last: u64, now: u64| last.abs_diff(now) <= now / 500;
+    wait_until(STEP * 15, Duration::ZERO, || {
+        pause(STEP);
+        let before = std::mem::replace(&mut last, memory(pid)?);
+        Ok(settled(before.resident, last.resident))
+    })?;
+    Ok(last)
 }
 
 /// Growth from one measurement to another, by each of `count`; negative when memory was given back.
@@ -42,11 +53,7 @@ pub(crate) struct Cpu {
 
 impl Cpu {
     pub(crate) fn start(server: Option<u32>) -> Result<Self> {
-        Ok(Self {
-            began: Instant::now(),
-            server,
-            before: times(server)?,
-        })
+        Ok(Self { began: Instant::now(), server, before: times(server)? })
     }
 
     /// Cores that the client and the server were busy on, on average.
@@ -81,10 +88,7 @@ pub(crate) fn load_average() -> Result<f64> {
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
-    let (Some(low), Some(high)) = (
-        values.get(values.len().saturating_sub(1) / 2),
-        values.get(values.len() / 2),
-    ) else {
+    let (Some(low), Some(high)) = (values.get(values.len().saturating_sub(1) / 2), values.get(values.len() / 2)) else {
         return 0.0;
     };
     f64::midpoint(*low, *high)
@@ -92,10 +96,7 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
 
 /// Waits, where there is nothing to wait *for*: the pace of an open loop, or a state of another process that can only be
 /// asked for again.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "there is no event to wait for; every caller is bounded"
-)]
+#[expect(clippy::disallowed_methods, reason = "there is no event to wait for; every caller is bounded")]
 pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }

@@ -47,18 +47,11 @@ impl Pace {
 impl OpenLoop {
     /// Starts; each connection sends one increment a `period`.
     pub(crate) fn start(address: SocketAddr, paths: &[String], period: Duration) -> Result<Self> {
-        let sockets: Vec<Socket> = paths
-            .iter()
-            .map(|path| Socket::open(address, path))
-            .collect::<Result<_>>()?;
+        let sockets: Vec<Socket> = paths.iter().map(|path| Socket::open(address, path)).collect::<Result<_>>()?;
         let streams = sockets.iter().map(|socket| socket.stream.try_clone());
         let mut streams = streams.collect::<std::io::Result<Vec<_>>>()?;
-        let pace = Arc::new(Pace {
-            began: Instant::now(),
-            period,
-            sent: AtomicU64::new(0),
-            over: AtomicBool::new(false),
-        });
+        let pace =
+            Arc::new(Pace { began: Instant::now(), period, sent: AtomicU64::new(0), over: AtomicBool::new(false) });
         let readers = sockets.into_iter().map(|socket| {
             let pace = Arc::clone(&pace);
             thread::spawn(move || read(socket, &pace))

@@ -20,10 +20,7 @@ pub(crate) struct Poller {
 
 impl Poller {
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self {
-            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            events: Vec::with_capacity(EVENTS),
-        })
+        Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, events: Vec::with_capacity(EVENTS) })
     }
 
     pub(crate) fn add(&self, stream: &TcpStream, index: usize) -> Result<()> {
@@ -33,11 +30,7 @@ impl Poller {
 
     /// Also reports the socket when it can be written, or no longer.
     pub(crate) fn watch_writes(&self, stream: &TcpStream, index: usize, on: bool) -> Result<()> {
-        let out = if on {
-            epoll::EventFlags::OUT
-        } else {
-            epoll::EventFlags::empty()
-        };
+        let out = if on { epoll::EventFlags::OUT } else { epoll::EventFlags::empty() };
         epoll::modify(&self.epoll, stream, token(index), epoll::EventFlags::IN | out)?;
         Ok(())
     }
@@ -46,10 +39,8 @@ impl Poller {
     pub(crate) fn wait(&mut self, timeout: Duration, ready: &mut Vec<usize>) -> Result<()> {
         ready.clear();
         self.events.clear();
-        let timeout = Timespec {
-            tv_sec: i64::try_from(timeout.as_secs())?,
-            tv_nsec: i64::from(timeout.subsec_nanos()),
-        };
+        let timeout =
+            Timespec { tv_sec: i64::try_from(timeout.as_secs())?, tv_nsec: i64::from(timeout.subsec_nanos()) };
         match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&timeout)) {
             Err(error) if error != rustix::io::Errno::INTR => return Err(error.into()),
             _ => {}

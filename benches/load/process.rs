@@ -16,6 +16,8 @@ use crate::Result;
 
 /// How long a start, and a stop, may take.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Lines of a log that are shown with an error.
+const LOG_LINES: usize = 10;
 
 /// A process that printed the address it listens on; killed if it is dropped.
 pub(crate) struct Process {
@@ -43,11 +45,7 @@ impl Process {
         };
         let stdout = process.child.stdout.take().ok_or("a process without standard output")?;
         let line = first_line(stdout).recv_timeout(PATIENCE);
-        let address = line
-            .as_deref()
-            .unwrap_or_default()
-            .trim_end()
-            .strip_prefix("listening on http://");
+        let address = line.as_deref().unwrap_or_default().trim_end().strip_prefix("listening on http://");
         process.address = match address.map(str::parse) {
             Some(Ok(address)) => address,
             _ => return Err(process.complain(&format!("its first line was not its address: {line:?}"))),
@@ -78,10 +76,7 @@ impl Process {
 
     /// An error about this process, with the end of its log.
     fn complain(&self, problem: &str) -> Box<dyn std::error::Error + Send + Sync> {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let skip = log.lines().count().saturating_sub(10);
-        let end: Vec<&str> = log.lines().skip(skip).collect();
-        format!("process {}: {problem}\n{}", self.pid(), end.join("\n")).into()
+        format!("process {}: {problem}\n{}", self.pid(), end_of_log(&self.log)).into()
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
@@ -105,6 +100,14 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The last lines that a process logged.
+pub(crate) fn end_of_log(log: &Path) -> String {
+    let log = fs::read_to_string(log).unwrap_or_default();
+    let skip = log.lines().count().saturating_sub(LOG_LINES);
+    let end: Vec<&str> = log.lines().skip(skip).collect();
+    end.join("\n")
 }
 
 /// Hands over the first line, and reads the rest away, so that the process never waits for a reader.

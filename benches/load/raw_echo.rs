@@ -63,11 +63,7 @@ async fn echo(mut socket: WebSocket) -> std::result::Result<(), axum::Error> {
                 _ => {}
             }
             left -= 1;
-            next = if left > 0 {
-                socket.next().now_or_never().flatten()
-            } else {
-                None
-            };
+            next = if left > 0 { socket.next().now_or_never().flatten() } else { None };
         }
         socket.flush().await?;
     }

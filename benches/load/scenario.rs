@@ -12,6 +12,7 @@ mod start_up;
 use super::args::{Args, Name};
 use super::bench::Bench;
 use super::meter::load_average;
+use super::process::end_of_log;
 use super::table::{self, Row};
 use crate::Result;
 
@@ -36,10 +37,7 @@ pub(crate) fn run_all(mut args: Args) -> Result<()> {
     let descriptors = rlimit::increase_nofile_limit(u64::MAX)?;
     let room = usize::try_from(descriptors.saturating_sub(SPARE_DESCRIPTORS))?;
     if args.sockets > room {
-        eprintln!(
-            "WARNING: {room} sockets instead of {}: the limit is {descriptors} descriptors",
-            args.sockets
-        );
+        eprintln!("WARNING: {room} sockets instead of {}: the limit is {descriptors} descriptors", args.sockets);
         args.sockets = room;
     }
     let load = load_average()?;
@@ -51,7 +49,7 @@ pub(crate) fn run_all(mut args: Args) -> Result<()> {
         if bench.args.wants(name) {
             eprintln!("{name:?} …");
             if let Err(error) = scenario(&mut bench) {
-                eprintln!("{name:?} failed: {error}");
+                eprintln!("{name:?} failed: {error}\n{}", end_of_log(&bench.log()));
                 bench.rows.push(Row::new(format!("{name:?}"), "FAILED"));
                 failed += 1;
             }
@@ -72,10 +70,7 @@ fn warn_of_build(bench: &Bench) {
     if bench.args.url.is_some() {
         eprintln!("a server that runs already: whether it is a release build cannot be seen");
     } else if !release || cfg!(debug_assertions) {
-        eprintln!(
-            "WARNING! WARNING! {} is not a release build: the figures mean nothing.",
-            binary.display()
-        );
+        eprintln!("WARNING! WARNING! {} is not a release build: the figures mean nothing.", binary.display());
         eprintln!("WARNING! WARNING! Use `cargo bench --bench load`.");
     } else {
         eprintln!("measuring {}", binary.display());

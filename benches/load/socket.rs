@@ -33,12 +33,8 @@ impl Socket {
     /// Opens a socket and takes its first frame.
     pub(crate) fn open(address: SocketAddr, path: &str) -> Result<Self> {
         let mut socket = Self::connect(address)?;
-        socket
-            .upgrade(address, path)
-            .map_err(|error| format!("{path}: {error}"))?;
-        socket
-            .next_text(|_| ())
-            .map_err(|error| format!("{path}: no first frame: {error}"))?;
+        socket.upgrade(address, path).map_err(|error| format!("{path}: {error}"))?;
+        socket.next_text(|_| ()).map_err(|error| format!("{path}: no first frame: {error}"))?;
         Ok(socket)
     }
 
@@ -135,10 +131,7 @@ pub(crate) fn open_all(address: SocketAddr, paths: &[String]) -> Result<Vec<Sock
     let open =
         |paths: &[String]| -> Result<Vec<Socket>> { paths.iter().map(|path| Socket::open(address, path)).collect() };
     thread::scope(|scope| {
-        let openers: Vec<_> = paths
-            .chunks(share)
-            .map(|paths| scope.spawn(move || open(paths)))
-            .collect();
+        let openers: Vec<_> = paths.chunks(share).map(|paths| scope.spawn(move || open(paths))).collect();
         let mut sockets = Vec::with_capacity(paths.len());
         for opener in openers {
             sockets.extend(opener.join().map_err(|_| "a thread that opens sockets panicked")??);

@@ -17,11 +17,7 @@ pub(crate) struct Row {
 impl Row {
     pub(crate) fn new(what: impl Into<String>, fleet: impl Into<String>) -> Self {
         let (what, fleet) = (what.into(), fleet.into());
-        Self {
-            what,
-            fleet,
-            ..Self::default()
-        }
+        Self { what, fleet, ..Self::default() }
     }
 
     pub(crate) fn raw(mut self, raw: impl Into<String>) -> Self {
@@ -46,15 +42,7 @@ impl Row {
     }
 
     fn cells(&self) -> [&str; 6] {
-        let Self {
-            what,
-            fleet,
-            raw,
-            ratio,
-            goal,
-            verdict,
-            ..
-        } = self;
+        let Self { what, fleet, raw, ratio, goal, verdict, .. } = self;
         [what, fleet, raw, ratio, goal, verdict]
     }
 }

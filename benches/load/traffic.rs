@@ -51,11 +51,7 @@ impl IncrementsWithId {
 impl Traffic for IncrementsWithId {
     fn request(&self, out: &mut Vec<u8>) -> bool {
         let id = self.0.fetch_add(1, Ordering::Relaxed);
-        frame::masked(
-            frame::TEXT,
-            format!(r#"{{"type":"increment","id":{id}}}"#).as_bytes(),
-            out,
-        );
+        frame::masked(frame::TEXT, format!(r#"{{"type":"increment","id":{id}}}"#).as_bytes(), out);
         true
     }
 
@@ -67,18 +63,10 @@ impl Traffic for IncrementsWithId {
 fn take_text(bytes: &[u8], out: &mut Vec<u8>, answer: &[u8]) -> Result<Taken> {
     let (passed, text) = frame::next_text(bytes, out)?;
     let Some(text) = text else {
-        return Ok(Taken {
-            length: passed,
-            answer: false,
-            more: false,
-        });
+        return Ok(Taken { length: passed, answer: false, more: false });
     };
     refuse_error(text.payload)?;
-    Ok(Taken {
-        length: passed + text.length,
-        answer: text.payload.starts_with(answer),
-        more: true,
-    })
+    Ok(Taken { length: passed + text.length, answer: text.payload.starts_with(answer), more: true })
 }
 
 /// An error frame ends the benchmark.
@@ -136,20 +124,12 @@ impl<F: Fn(u64) -> (String, String) + Sync> Traffic for Posts<F> {
 
     fn take(&self, bytes: &[u8], _out: &mut Vec<u8>) -> Result<Taken> {
         let Some((status, size)) = http::response(bytes)? else {
-            return Ok(Taken {
-                length: 0,
-                answer: false,
-                more: false,
-            });
+            return Ok(Taken { length: 0, answer: false, more: false });
         };
         let length = size.head + size.body;
         if status != 200 {
             return Err(format!("a POST was answered with {}", String::from_utf8_lossy(&bytes[..length])).into());
         }
-        Ok(Taken {
-            length,
-            answer: true,
-            more: true,
-        })
+        Ok(Taken { length, answer: true, more: true })
     }
 }

@@ -45,24 +45,20 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
 
 fn one_round(bench: &Bench, server: &Server, name: &str, hibernated: bool) -> Result<Round> {
     let root = format!("/{}/{name}", bench.label);
-    let mut http = Http::connect(server.address)?;
-    http.expect_ok("POST", &format!("{root}:increment"), "")?;
+    Http::connect(server.address)?.expect_ok("POST", &format!("{root}:increment"), "")?;
     let path = |number: u64| match (number / BRANCH, number % BRANCH) {
         (branch, 0) => format!("{root}/{branch}"),
         (branch, leaf) => format!("{root}/{branch}/{leaf}"),
     };
     let descendants = bench.args.descendants;
-    bench.post_all(server.address, descendants, |number| {
-        (path(number) + ":increment", String::new())
-    })?;
+    bench.post_all(server.address, descendants, |number| (path(number) + ":increment", String::new()))?;
     if hibernated {
-        objects::wait_for_none(&mut http)?;
+        objects::wait_for_none(server.address)?;
     }
-    let others: Vec<String> = (0..OTHERS)
-        .map(|other| format!("/{}/other/{other}", bench.label))
-        .collect();
+    let others: Vec<String> = (0..OTHERS).map(|other| format!("/{}/other/{other}", bench.label)).collect();
     let load = OpenLoop::start(server.address, &others, PERIOD)?;
     pause(BEFORE);
+    let mut http = Http::connect(server.address)?;
     let from = Instant::now();
     let deleted = http.request("DELETE", &root, "");
     let until = Instant::now();
@@ -107,10 +103,7 @@ fn p99(sorted: &[f64]) -> f64 {
 
 fn report(bench: &mut Bench, kind: &str, rounds: &[Round]) {
     let delete = median(rounds.iter().map(|round| round.delete));
-    let what = format!(
-        "delete of {} {kind} descendants",
-        thousands(bench.args.descendants as f64)
-    );
+    let what = format!("delete of {} {kind} descendants", thousands(bench.args.descendants as f64));
     let row = Row::new(what, milliseconds([delete])).goal("≤ 300 ms", delete <= 300.0);
     bench.rows.push(row);
     let during = median(rounds.iter().map(|round| p99(&round.during)));
@@ -118,15 +111,8 @@ fn report(bench: &mut Bench, kind: &str, rounds: &[Round]) {
     let worst = rounds.iter().flat_map(|round| round.during.iter().chain(&round.after));
     let worst = worst.copied().fold(0.0, f64::max);
     let count = median(rounds.iter().map(|round| round.during.len() as f64));
-    let row = Row::new(
-        "  other objects meanwhile / in the 2 s after, p99",
-        milliseconds([during, after]),
-    )
-    .goal("< 50 ms", during.max(after) < 50.0)
-    .note(format!(
-        "worst {}; {} increments due meanwhile",
-        milliseconds([worst]),
-        thousands(count)
-    ));
+    let row = Row::new("  other objects meanwhile / in the 2 s after, p99", milliseconds([during, after]))
+        .goal("< 50 ms", during.max(after) < 50.0)
+        .note(format!("worst {}; {} increments due meanwhile", milliseconds([worst]), thousands(count)));
     bench.rows.push(row);
 }

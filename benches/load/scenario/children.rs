@@ -17,11 +17,10 @@ const NOISE: f64 = 1.2;
 
 pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     let server = bench.server()?;
-    let mut http = Http::connect(server.address)?;
     let large = format!("/{}/large", bench.label);
-    bench.post_all(server.address, MANY, |number| {
-        (format!("{large}:createAgent"), child(&format!("child-{number}")))
-    })?;
+    bench
+        .post_all(server.address, MANY, |number| (format!("{large}:createAgent"), child(&format!("child-{number}"))))?;
+    let mut http = Http::connect(server.address)?;
     let (mut few, mut many) = (Vec::new(), Vec::new());
     for round in 1..=bench.args.rounds {
         let small = format!("/{}/small-{round}", bench.label);

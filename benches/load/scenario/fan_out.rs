@@ -47,15 +47,9 @@ fn one_round(bench: &Bench, address: SocketAddr, pid: Option<u32>, path: &str, i
 fn report(bench: &mut Bench, in_flight: usize, raw: &[Round], fleet: &[Round]) {
     let rates = |rounds: &[Round]| median(rounds.iter().map(|round| round.fanned.rate));
     let last = |rounds: &[Round], share| median(rounds.iter().map(|round| round.fanned.last.milliseconds(share)));
-    let (client, server) = (
-        median(fleet.iter().map(|round| round.cores.0)),
-        median(fleet.iter().map(|round| round.cores.1)),
-    );
-    let ratio = median(
-        raw.iter()
-            .zip(fleet)
-            .map(|(raw, fleet)| fleet.fanned.rate / raw.fanned.rate),
-    );
+    let (client, server) =
+        (median(fleet.iter().map(|round| round.cores.0)), median(fleet.iter().map(|round| round.cores.1)));
+    let ratio = median(raw.iter().zip(fleet).map(|(raw, fleet)| fleet.fanned.rate / raw.fanned.rate));
     let what = format!("fan-out to {SOCKETS} sockets, {in_flight} in flight: frames");
     let row = Row::new(what, rate(rates(fleet)))
         .raw(format!("writes {}", rate(rates(raw))))

@@ -34,27 +34,17 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
 
     let rates = |rounds: &[Measured]| median(rounds.iter().map(Measured::rate));
     let all: u64 = fleet.iter().map(|measured| measured.total).sum();
-    let (client, server) = (
-        median(cores.iter().map(|cores| cores.0)),
-        median(cores.iter().map(|cores| cores.1)),
-    );
+    let (client, server) = (median(cores.iter().map(|cores| cores.0)), median(cores.iter().map(|cores| cores.1)));
     let row = Row::new("first writes on new paths", rate(rates(&fleet)))
         .raw(format!("bare POST {}", rate(rates(&raw))))
-        .ratio(median(
-            raw.iter().zip(&fleet).map(|(raw, fleet)| fleet.rate() / raw.rate()),
-        ))
+        .ratio(median(raw.iter().zip(&fleet).map(|(raw, fleet)| fleet.rate() / raw.rate())))
         .goal("≥ 30,000/s", rates(&fleet) >= 30_000.0)
-        .note(format!(
-            "{all} objects in all; cores: client {client:.2}, server {server:.2}"
-        ));
+        .note(format!("{all} objects in all; cores: client {client:.2}, server {server:.2}"));
     bench.rows.push(row);
     let p99 = |rounds: &[Measured]| median(rounds.iter().map(|round| round.latency.milliseconds(0.99)));
-    let row = Row::new(
-        "  latency p99, with what waits in the connection",
-        milliseconds([p99(&fleet)]),
-    )
-    .raw(milliseconds([p99(&raw)]))
-    .note(format!("fdatasync p50 {}", milliseconds([median(disk)])));
+    let row = Row::new("  latency p99, with what waits in the connection", milliseconds([p99(&fleet)]))
+        .raw(milliseconds([p99(&raw)]))
+        .note(format!("fdatasync p50 {}", milliseconds([median(disk)])));
     bench.rows.push(row);
     Ok(())
 }
@@ -62,9 +52,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
 fn one_round(bench: &Bench, address: SocketAddr, round: u32) -> Result<Measured> {
     let make = |number| (path(bench, round, number) + ":increment", String::new());
     let posts = Posts::new(address, u64::MAX, make);
-    let sockets = (0..CONNECTIONS)
-        .map(|_| Socket::connect(address))
-        .collect::<Result<_>>()?;
+    let sockets = (0..CONNECTIONS).map(|_| Socket::connect(address)).collect::<Result<_>>()?;
     let plan = Plan::timed(IN_FLIGHT, bench.args.client_threads, bench.args.seconds);
     closed_loop::run(&posts, sockets, &plan)
 }

@@ -21,36 +21,12 @@ struct Case {
 }
 
 const CASES: [Case; 6] = [
-    Case {
-        paths: 1,
-        connections: 1,
-        in_flight: 1,
-    },
-    Case {
-        paths: 1,
-        connections: 1,
-        in_flight: 16,
-    },
-    Case {
-        paths: 1,
-        connections: 50,
-        in_flight: 1,
-    },
-    Case {
-        paths: 1,
-        connections: 50,
-        in_flight: 16,
-    },
-    Case {
-        paths: 100,
-        connections: 100,
-        in_flight: 1,
-    },
-    Case {
-        paths: 100,
-        connections: 100,
-        in_flight: 16,
-    },
+    Case { paths: 1, connections: 1, in_flight: 1 },
+    Case { paths: 1, connections: 1, in_flight: 16 },
+    Case { paths: 1, connections: 50, in_flight: 1 },
+    Case { paths: 1, connections: 50, in_flight: 16 },
+    Case { paths: 100, connections: 100, in_flight: 1 },
+    Case { paths: 100, connections: 100, in_flight: 16 },
 ];
 
 impl Case {
@@ -60,11 +36,7 @@ impl Case {
     }
 
     fn name(self) -> String {
-        let Self {
-            paths,
-            connections,
-            in_flight,
-        } = self;
+        let Self { paths, connections, in_flight } = self;
         let each = connections / paths;
         let (path, connection) = (plural("path", paths), plural("connection", each));
         format!("{path} × {connection}, {in_flight} in flight")
@@ -72,14 +44,7 @@ impl Case {
 
     /// The path of each connection.
     fn paths(self, label: &str) -> Vec<String> {
-        let path = |number| {
-            format!(
-                "/{label}/i{}-{}/{}",
-                self.connections,
-                self.in_flight,
-                number % self.paths
-            )
-        };
+        let path = |number| format!("/{label}/i{}-{}/{}", self.connections, self.in_flight, number % self.paths);
         (0..self.connections).map(path).collect()
     }
 }
@@ -134,8 +99,7 @@ fn echo_round(bench: &Bench, case: Case) -> Result<Round> {
 /// Loads the server, and checks that its objects counted exactly what was acknowledged.
 fn fleet_round(bench: &Bench, case: Case, address: SocketAddr, pid: Option<u32>) -> Result<Round> {
     let paths = case.paths(&bench.label);
-    let mut http = Http::connect(address)?;
-    let mut count = || -> Result<u64> { paths[..case.paths].iter().map(|path| http.count(path)).sum() };
+    let count = || sum_of_counts(address, &paths[..case.paths]);
     let before = count()?;
     let sockets = open_all(address, &paths)?;
     let cpu = Cpu::start(pid)?;
@@ -153,10 +117,13 @@ fn fleet_round(bench: &Bench, case: Case, address: SocketAddr, pid: Option<u32>)
     let measured = closed_loop::run(&IncrementsWithId::new(), sockets, &plan(bench, case))?;
     expect_count(count()?, middle + measured.total)?;
     let round = Round::new(&measured, cores);
-    Ok(Round {
-        rate: counted.rate,
-        ..round
-    })
+    Ok(Round { rate: counted.rate, ..round })
+}
+
+/// What the objects count, by a connection of its own: an idle one would be closed during a long run.
+fn sum_of_counts(address: SocketAddr, paths: &[String]) -> Result<u64> {
+    let mut http = Http::connect(address)?;
+    paths.iter().map(|path| http.count(path)).sum()
 }
 
 fn expect_count(found: u64, expected: u64) -> Result<()> {
@@ -169,12 +136,10 @@ fn expect_count(found: u64, expected: u64) -> Result<()> {
 fn report(bench: &mut Bench, case: Case, fdatasync: f64, raw: &[Round], fleet: &[Round]) {
     let rates = |rounds: &[Round]| median(rounds.iter().map(|round| round.rate));
     let ratio = median(raw.iter().zip(fleet).map(|(raw, fleet)| fleet.rate / raw.rate));
-    let cores = |side: fn(&Round) -> f64| median(fleet.iter().map(side));
-    let (client, server) = (cores(|round| round.cores.0), cores(|round| round.cores.1));
     let mut row = Row::new(case.name(), rate(rates(fleet)))
         .raw(format!("echo {}", rate(rates(raw))))
         .ratio(ratio)
-        .note(format!("cores: client {client:.2}, server {server:.2}"));
+        .note(format!("cores: {}; echo: {}", cores(fleet), cores(raw)));
     match (case.paths, case.in_flight) {
         (100, 16) => row = row.goal("≥ 0.60 and ≥ 200,000/s", ratio >= 0.6 && rates(fleet) >= 200_000.0),
         (100, _) => row = row.goal("≥ 0.60", ratio >= 0.6),
@@ -196,6 +161,13 @@ fn report(bench: &mut Bench, case: Case, fdatasync: f64, raw: &[Round], fleet: &
     let note = format!("fdatasync p50 {}", milliseconds([fdatasync]));
     let row = Row::new(what, latencies(fleet)).raw(format!("echo {}", latencies(raw)));
     bench.rows.push(row.note(note));
+}
+
+/// Cores that were busy, so that one can see whether the client held up the server.
+fn cores(rounds: &[Round]) -> String {
+    let client = median(rounds.iter().map(|round| round.cores.0));
+    let server = median(rounds.iter().map(|round| round.cores.1));
+    format!("client {client:.2}, server {server:.2}")
 }
 
 fn latencies(rounds: &[Round]) -> String {

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::load::bench::Bench;
-use crate::load::http::Http;
 use crate::load::meter::{growth, memory, pause};
 use crate::load::socket::{Socket, open_all};
 use crate::load::table::{Row, thousands};
@@ -44,11 +43,7 @@ fn idle_sockets(bench: &mut Bench) -> Result<()> {
         .raw(format!("echo {}", bytes(raw.0)))
         .ratio(fleet.0 / raw.0)
         .goal("≤ 4,096 B", fleet.0 <= 4_096.0)
-        .note(format!(
-            "{} sockets on one path; anonymous {}",
-            bench.args.sockets,
-            bytes(fleet.1)
-        ));
+        .note(format!("{} sockets on one path; anonymous {}", bench.args.sockets, bytes(fleet.1)));
     bench.rows.push(row);
     Ok(())
 }
@@ -62,10 +57,7 @@ fn idle_growth(bench: &Bench, address: SocketAddr, pid: u32, path: &str) -> Resu
     pause(IDLE);
     let after = memory(pid)?;
     expect_open(&mut sockets)?;
-    Ok((
-        growth(before.resident, after.resident, count),
-        growth(before.anonymous, after.anonymous, count),
-    ))
+    Ok((growth(before.resident, after.resident, count), growth(before.anonymous, after.anonymous, count)))
 }
 
 /// An error if the server has closed a socket: then it was not measured.
@@ -76,7 +68,6 @@ fn expect_open(sockets: &mut [Socket]) -> Result<()> {
 fn objects_with_socket(bench: &mut Bench) -> Result<()> {
     let count = bench.args.sockets;
     let process = bench.start(&bench.new_data_dir())?;
-    let mut http = Http::connect(process.address)?;
     let path = |number| format!("/{}/live/{number}", bench.label);
     // One object more, so that what the first of everything costs is not counted.
     increment_each(&mut open_all(process.address, &[path(count)])?)?;
@@ -86,12 +77,12 @@ fn objects_with_socket(bench: &mut Bench) -> Result<()> {
     increment_each(&mut sockets)?;
     pause(SETTLED);
     let live = memory(process.pid())?;
-    let active = objects::in_memory(&mut http, "active")?;
+    let active = objects::in_memory(process.address, "active")?;
     let took = began.elapsed().as_secs_f64();
     expect_open(&mut sockets)?;
     pause(ASLEEP);
     let asleep = memory(process.pid())?;
-    let still_active = objects::in_memory(&mut http, "active")?;
+    let still_active = objects::in_memory(process.address, "active")?;
     expect_open(&mut sockets)?;
     process.stop()?;
 
@@ -114,7 +105,5 @@ fn increment_each(sockets: &mut [Socket]) -> Result<()> {
     for socket in &mut *sockets {
         socket.stream.write_all(&message)?;
     }
-    sockets
-        .iter_mut()
-        .try_for_each(|socket| socket.next_text(refuse_error)?)
+    sockets.iter_mut().try_for_each(|socket| socket.next_text(refuse_error)?)
 }

@@ -47,19 +47,13 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     let raw = format!("empty {}", milliseconds([median(empty)]));
     for (how, times) in [("a clean stop", clean), ("kill -9", killed)] {
         let time = median(times);
-        let row = Row::new(
-            format!("ready after {how}, {objects} objects on disk"),
-            milliseconds([time]),
-        )
-        .raw(raw.clone())
-        .goal("≤ 150 ms", time <= 150.0);
+        let row = Row::new(format!("ready after {how}, {objects} objects on disk"), milliseconds([time]))
+            .raw(raw.clone())
+            .goal("≤ 150 ms", time <= 150.0);
         bench.rows.push(row);
     }
     let more = thousands(median(resident) / f64::from(1 << 10)) + " KiB";
-    bench.rows.push(Row::new(
-        format!("  memory with {objects} objects on disk, more than empty"),
-        more,
-    ));
+    bench.rows.push(Row::new(format!("  memory with {objects} objects on disk, more than empty"), more));
     Ok(())
 }
 
@@ -72,11 +66,7 @@ fn start(bench: &Bench, data: &Path) -> Result<(Process, f64)> {
         Ok(http.request("GET", "/.fleet/ready", "")?.0 == 200)
     })?;
     let time = began.elapsed().as_secs_f64() * 1e3;
-    if ready {
-        Ok((process, time))
-    } else {
-        Err(format!("not ready after {PATIENCE:?}").into())
-    }
+    if ready { Ok((process, time)) } else { Err(format!("not ready after {PATIENCE:?}").into()) }
 }
 
 /// Creates the objects through the server, unless an earlier run left them.
