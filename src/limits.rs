@@ -45,7 +45,7 @@ pub const BATCH_ROWS: usize = 4_096;
 pub const BATCH_BYTES: usize = 8 << 20;
 /// Deleted subtrees waiting to be reaped: beyond it reaping goes before new commits.
 pub const TOMBSTONES: usize = 16_384;
-/// The write-ahead log is grown to this size in advance and started over when this much of it is used.
+/// The write-ahead log is started over when this much of it is used.
 pub const LOG_BYTES: u64 = 64 << 20;
 /// Space kept back on the disk, so that deletes still work when it is full; a quarter of [`LOG_BYTES`], so that what
 /// waits in the log can reach the database.

@@ -14,7 +14,7 @@
 //! | `write_set` | the vocabulary: what one run of turns changed |
 //! | `queue` | first in, first out; numbers, bounds, what is accepted |
 //! | `batch` | many write sets as one, and its rows |
-//! | `writer` | the thread: commits, failures, recovery |
+//! | `writer`, `recovery` | the thread: commits; what happens when one fails |
 //! | `gate` | what became of each write set |
 //! | `tombstones`, `reaper` | which rows are dead; removing them |
 //! | `reader` | the pool of connections that read |
@@ -37,6 +37,7 @@ mod log;
 mod queue;
 mod reader;
 mod reaper;
+mod recovery;
 mod reserve;
 mod schema;
 mod sql;
@@ -82,7 +83,7 @@ pub struct Options {
     pub readers: usize,
     /// How long a commit waits for another process that has the database locked.
     pub busy_timeout: Duration,
-    /// Size of the write-ahead log: taken in advance, and kept to but for short excesses.
+    /// Size of the write-ahead log, in bytes; kept to but for short excesses.
     pub log_bytes: u64,
     /// Disk space held in reserve for deletions on a full disk, in bytes.
     pub reserve_bytes: u64,

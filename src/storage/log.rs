@@ -1,7 +1,7 @@
 //! The write-ahead log: grown in advance, and kept from growing for ever.
 //!
 //! A commit is fastest when it overwrites blocks that the file already has: its fsync then writes no metadata. So the log
-//! is filled with zeros up to its size, which SQLite takes for the end of the log, and is never cut off.
+//! is filled with zeros to twice of what is used, which SQLite takes for the end of the log, and is never cut off.
 //!
 //! # Why
 //! The log starts over only when all of it is in the database and a commit comes before anything was added. While commits
@@ -26,6 +26,8 @@ const FRAME_BYTES: u64 = PAGE_BYTES + 24;
 const CHECKPOINT_PART: u64 = 8;
 /// The part of the log that the writer itself may copy to finish a checkpoint.
 const FINISH_PART: u64 = 16;
+/// What the log of an unused database is grown to.
+const FIRST_BYTES: u64 = 4 << 20;
 /// How much the log is grown at once: about the time of one commit.
 const GROW_BYTES: usize = 1 << 20;
 /// How long finishing a checkpoint may wait for readers of the old log, all of which are short.
@@ -42,9 +44,11 @@ pub(super) fn path(database: &Path) -> PathBuf {
 #[derive(Debug)]
 pub(super) struct Log {
     file: PathBuf,
-    /// Its size: what it is grown to, and where it starts over.
+    /// Its size: where it starts over.
     bytes: u64,
-    grown: bool,
+    /// What it has been grown to, and should be.
+    length: u64,
+    target: u64,
     /// After readers stood in the way, the log may grow to here before the next attempt.
     retry_at: u64,
 }
@@ -71,17 +75,19 @@ struct Usage {
 
 impl Log {
     pub(super) fn new(database: &Path, bytes: u64) -> Self {
-        Self { file: path(database), bytes, grown: false, retry_at: 0 }
+        Self { file: path(database), bytes, length: 0, target: bytes.min(FIRST_BYTES), retry_at: 0 }
     }
 
     /// Whether there is nothing to grow any more.
     pub(super) fn is_grown(&self) -> bool {
-        self.grown
+        self.length >= self.target
     }
 
     /// Looks at the log after a commit.
     pub(super) fn need(&mut self, connection: &Connection) -> rusqlite::Result<Need> {
         let Usage { used, waiting } = usage(connection)?;
+        self.length = self.length.max(used);
+        self.target = self.target.max(self.bytes.min(2 * used));
         if used < self.bytes {
             self.retry_at = 0;
         }
@@ -115,27 +121,28 @@ impl Log {
         let grown = self.append_zeros();
         connection.prepare_cached(sql::ROLLBACK)?.execute(())?;
         match grown {
-            Ok(grown) => self.grown = grown,
+            Ok(length) => self.length = length,
             Err(error) => {
                 tracing::warn!(%error, "the write-ahead log cannot be grown in advance; commits will be slower");
-                self.grown = true;
+                self.length = self.bytes;
             }
         }
         Ok(())
     }
 
-    fn append_zeros(&self) -> io::Result<bool> {
+    /// Answers the new length.
+    fn append_zeros(&self) -> io::Result<u64> {
         let mut file = OpenOptions::new().write(true).open(&self.file)?;
         let length = file.seek(SeekFrom::End(0))?;
-        if length >= self.bytes {
-            return Ok(true);
+        if length >= self.target {
+            return Ok(length);
         }
         let written = file.write_all(&vec![0; GROW_BYTES]).and_then(|()| file.sync_data());
         if written.is_err() {
             // What was taken in vain goes back.
             file.set_len(length)?;
         }
-        written.map(|()| false)
+        written.map(|()| length + GROW_BYTES as u64)
     }
 }
 

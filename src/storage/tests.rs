@@ -231,10 +231,13 @@ fn a_listed_child_exists_and_one_that_existed_is_left_alone() {
 fn close_commits_what_is_queued_and_can_be_repeated() {
     let mut bed = Bed::new();
     let storage = bed.storage().clone();
-    let last = (0..100).map(|n| storage.commit(put(&format!("/n{n}"), "x"), Seq::NONE).unwrap()).last();
+    let mut last = Seq::NONE;
+    for number in 0..100 {
+        last = storage.commit(put(&format!("/n{number}"), "x"), Seq::NONE).unwrap();
+    }
     storage.close();
     storage.close();
-    assert_eq!(storage.outcome(last.unwrap()), Outcome::Durable);
+    assert_eq!(storage.outcome(last), Outcome::Durable);
     assert!(matches!(storage.load(&path("/n1")), Err(Error::Closed)));
     assert_eq!(storage.commit(put("/a", ""), Seq::NONE), Err(CommitError::Unknown));
     drop(storage);

@@ -55,7 +55,9 @@ impl Model {
                 set
             }
             Step::Delete(prefixes) => {
-                prefixes.iter().for_each(|prefix| self.delete(&path(prefix)));
+                for prefix in prefixes {
+                    self.delete(&path(prefix));
+                }
                 delete(&prefixes.iter().map(String::as_str).collect::<Vec<_>>())
             }
             Step::Replace(at, child) => {
