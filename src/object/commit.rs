@@ -6,6 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::body::Body;
 use super::event::{Answer, Effect, Event};
@@ -27,6 +28,8 @@ pub(super) struct Run {
     pub(super) told: Option<(u64, Frame)>,
     pub(super) panicked: bool,
     pub(super) scratch: Vec<u8>,
+    /// When the last turn ended: the clock is read once a turn.
+    pub(super) now: Instant,
 }
 
 impl Run {
@@ -38,6 +41,7 @@ impl Run {
             told: None,
             panicked: false,
             scratch: Vec::new(),
+            now: Instant::now(),
         }
     }
 
@@ -127,7 +131,7 @@ impl Inner {
             match effect {
                 // Whoever asked may be gone; then nobody waits for the answer.
                 Effect::Json(reply, result) => drop(reply.send((seq, result))),
-                Effect::Response(reply, result) => drop(reply.send((seq, result))),
+                Effect::Response(reply, result) => drop(reply.send((seq, *result))),
                 Effect::Done(reply, result) => drop(reply.send((seq, result))),
                 Effect::Answer(session, Answer { id, frame }) => session.answer(seq, id, frame),
                 Effect::Handled(session) => session.handled(),
