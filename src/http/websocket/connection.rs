@@ -158,7 +158,9 @@ impl Connection {
             self.close(CloseCode::Again, "too many sockets");
         }
         ready!(written).map_err(|_| Gone)?;
-        Poll::Ready(Ok(drained == Drained::More || close.is_some() || resync))
+        // While stopping, what was just written may have been the last: then the close frame is due.
+        let stopping = self.phase == Phase::Stopping;
+        Poll::Ready(Ok(drained == Drained::More || close.is_some() || resync || stopping))
     }
 
     /// Reads what is there and hands it over; answers whether there was anything.
