@@ -1,5 +1,7 @@
 //! Slow readers: what merges, what does not, and what becomes of a socket that never reads.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
@@ -187,19 +189,20 @@ async fn a_client_that_never_reads_is_given_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fx7_a_client_that_reads_slowly_is_not_given_up() {
-    let server = Server::configured("server.ping_interval = \"300ms\"\nserver.ping_timeout = \"300ms\"");
+    const BYTES: usize = 11 * (700 << 10);
+    let server = Server::configured("server.ping_interval = \"1s\"\nserver.ping_timeout = \"1500ms\"");
     server.create("/t", "kid").await;
     let mut slow = server.upgrade("/t/kid").receive_buffer(16 << 10).await.unwrap();
     slow.first_state().await;
-    // 7 MB for a client that takes 32 kB every 10 ms: some two seconds, in which no pong can come.
+    // For a client that takes 8 kB every 10 ms this is a matter of ten seconds, in which no pong can come.
     let text = "x".repeat(700 << 10);
-    for _ in 0..10 {
+    for _ in 0..11 {
         server.call("/t", "broadcast", json!({"message": text})).await;
     }
     let mut transport = slow.into_transport();
-    let mut tick = tokio::time::interval(std::time::Duration::from_millis(10));
-    let (mut taken, mut bytes) = (0, vec![0; 32 << 10]);
-    while taken < 10 * (700 << 10) {
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    let (mut taken, mut bytes) = (0, [0; 8 << 10]);
+    while taken < BYTES {
         tick.tick().await;
         let read = within("more", transport.read(&mut bytes)).await.unwrap();
         assert!(read > 0, "given up after {taken} bytes, although it took all it was sent");
