@@ -76,7 +76,7 @@ impl Connection {
     }
 
     /// Serves the socket until it is over.
-    pub(super) async fn run(mut self, stopping: CancellationToken) {
+    pub(super) async fn run(&mut self, stopping: &CancellationToken) {
         if self.socket.open().is_err() {
             self.close(CloseCode::Again, "too many sockets");
         }
