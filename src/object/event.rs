@@ -10,7 +10,7 @@ use super::Error;
 use super::session::Session;
 use super::slot::Room;
 use crate::path::ObjectPath;
-use crate::protocol::Frame;
+use crate::protocol::{Frame, Id, Message};
 use crate::storage::Seq;
 
 /// The answer to a request, and the write set that must be durable before anyone sees it.
@@ -79,21 +79,27 @@ impl Event {
             Self::Call { reply, .. } | Self::State { reply } => Effect::Json(reply, Err(error)),
             Self::Fetch { reply, .. } => Effect::Response(reply, Box::new(Err(error))),
             Self::Delete { reply, .. } => Effect::Done(reply, Err(error)),
-            Self::Message(session, _) => Effect::Answer(session, Answer::error(None, error)),
+            Self::Message(session, frame) => Effect::Answer(session, Answer::error(id_of(&frame), error)),
             Self::Open(session) => Effect::Refuse(session, error),
             Self::Close(_) | Self::Tell(_) => return None,
         })
     }
 }
 
+/// The `id` by which the sender of a frame recognises its answer, if the frame is a message that has one.
+fn id_of(frame: &Frame) -> Option<Id> {
+    let Frame::Text(text) = frame else { return None };
+    Message::parse(text).map_or_else(|bad| bad.id, |message| message.id)
+}
+
 /// An answer to a socket's message.
 pub(crate) struct Answer {
-    pub(crate) id: Option<crate::protocol::Id>,
+    pub(crate) id: Option<Id>,
     pub(crate) frame: Frame,
 }
 
 impl Answer {
-    pub(crate) fn error(id: Option<crate::protocol::Id>, error: Error) -> Self {
+    pub(crate) fn error(id: Option<Id>, error: Error) -> Self {
         let error = error.redacted();
         let frame = crate::protocol::error(id.as_ref(), error.code(), error.message());
         Self { id, frame }

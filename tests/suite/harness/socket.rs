@@ -128,7 +128,12 @@ impl Socket {
     }
 
     pub(crate) async fn flush(&mut self) {
-        within("sending", self.stream.flush()).await.unwrap();
+        self.try_flush().await.unwrap();
+    }
+
+    /// The same on a socket that may be closed meanwhile.
+    pub(crate) async fn try_flush(&mut self) -> Result<(), Error> {
+        within("sending", self.stream.flush()).await
     }
 
     /// The transport, for what no WebSocket would send.
