@@ -60,8 +60,10 @@ pub(super) fn upgrade(edge: &Edge, path: &str, mut request: Request) -> Result<R
             tracing::error!("an upgraded connection is not a TCP stream");
             return;
         };
-        // Copied, because it would keep the whole buffer of the request's head with it for as long as the socket lives.
-        let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
+        let (stream, head) = (parts.io.into_inner(), parts.read_buf);
+        let read = head.to_vec();
+        // With it goes the whole buffer of the request's head, which would stay as long as the socket.
+        drop(head);
         // Boxed, so that what only setting it up needs is not part of the task for as long as the socket lives.
         let mut connection = Box::pin(connection::Connection::new(stream, read, socket, options)).await;
         connection.run(&stopping).await;
