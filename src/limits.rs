@@ -45,14 +45,10 @@ pub const BATCH_ROWS: usize = 4_096;
 pub const BATCH_BYTES: usize = 8 << 20;
 /// Deleted subtrees waiting to be reaped: beyond it reaping goes before new commits.
 pub const TOMBSTONES: usize = 16_384;
-/// The write-ahead log is grown to this size in advance and started over when this much of it is used.
+/// The write-ahead log is started over when this much of it is used.
 pub const LOG_BYTES: u64 = 64 << 20;
-/// The log is copied into the database in the background whenever this much of it is waiting.
-pub const LOG_CHECKPOINT_BYTES: u64 = 8 << 20;
-/// What the writer copies itself, between two commits, to finish a checkpoint so that the log can start over.
-pub const LOG_FINISH_BYTES: u64 = 4 << 20;
-/// Space kept back on the disk, so that deletes still work when it is full; more than [`LOG_CHECKPOINT_BYTES`], so that
-/// what waits in the log can always reach the database.
+/// Space kept back on the disk, so that deletes still work when it is full; a quarter of [`LOG_BYTES`], so that what
+/// waits in the log can reach the database.
 pub const RESERVE_BYTES: u64 = 16 << 20;
 /// Pages of the database given back to the file system in one commit.
 pub const VACUUM_PAGES: u32 = 64;

@@ -8,9 +8,13 @@
 //! |---|---|
 //! | `class` | the [`Class`] trait, and what the runtime knows of a class |
 //! | `slot` | who may run an object, as a pure state machine |
-//! | `namespace` | path → slot; creating, evicting, deleting; posting; messages between objects |
-//! | `run` | running turns: activate, handle, commit, release |
-//! | `turn` | what a handler may use |
+//! | `namespace` | path → slot: creating, posting, putting to sleep |
+//! | `runner` | who runs a slot, and for how long |
+//! | `handle` | what each event does |
+//! | `attempt`, `turn` | one turn of a class; what a handler may use |
+//! | `commit` | the end of a run: write set and effects |
+//! | `deletion` | deleting subtrees |
+//! | `tell` | messages to the sockets of other objects |
 //! | `body`, `children` | what an object has in memory |
 //! | `event` | what can happen to an object, and what a turn can cause |
 //! | `session` | one socket: frames that wait for their commits |
@@ -19,21 +23,27 @@
 //!
 //! This layer names no class, no axum, no SQLite.
 
+mod attempt;
 mod body;
 mod children;
 mod class;
+mod commit;
+mod deletion;
 mod error;
 mod event;
+mod handle;
 mod idle;
 mod namespace;
 mod registry;
-mod run;
+mod runner;
 mod session;
 mod slot;
 mod stub;
+mod tell;
+#[cfg(test)]
+mod tests;
 mod turn;
 
-use class::Instance;
 pub use class::{Class, json, unknown_method};
 pub use error::Error;
 pub use namespace::Options;

@@ -128,7 +128,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let server = Server::bind(config).await?;
     println!("listening on http://{}", server.address());
     let stop = CancellationToken::new();
-    let served = server.serve(stop.clone());
+    let serving = server.serve(stop.clone());
     let signals = async {
         let name = next_signal(&mut terminate, &mut interrupt).await;
         tracing::info!(signal = name, "stopping; a second signal ends the server at once");
@@ -137,7 +137,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         tracing::warn!(signal = name, "ending at once");
     };
     tokio::select! {
-        () = served => {}
+        () = serving => {}
         () = signals => {}
     }
     Ok(())

@@ -14,7 +14,7 @@
 //! | `write_set` | the vocabulary: what one run of turns changed |
 //! | `queue` | first in, first out; numbers, bounds, what is accepted |
 //! | `batch` | many write sets as one, and its rows |
-//! | `writer` | the thread: commits, failures, recovery |
+//! | `writer`, `recovery` | the thread: commits; what happens when one fails |
 //! | `gate` | what became of each write set |
 //! | `tombstones`, `reaper` | which rows are dead; removing them |
 //! | `reader` | the pool of connections that read |
@@ -37,6 +37,7 @@ mod log;
 mod queue;
 mod reader;
 mod reaper;
+mod recovery;
 mod reserve;
 mod schema;
 mod sql;
@@ -59,7 +60,7 @@ use rusqlite::Connection;
 pub use self::error::Error;
 pub use self::write_set::{Child, CommitError, Outcome, Record, Seq, WriteSet};
 
-use crate::limits::RESERVE_BYTES;
+use crate::limits::{LOG_BYTES, RESERVE_BYTES};
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
 
@@ -82,13 +83,21 @@ pub struct Options {
     pub readers: usize,
     /// How long a commit waits for another process that has the database locked.
     pub busy_timeout: Duration,
+    /// Size of the write-ahead log, in bytes; kept to but for short excesses.
+    pub log_bytes: u64,
     /// Disk space held in reserve for deletions on a full disk, in bytes.
     pub reserve_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { data_dir: "data".into(), readers: 4, busy_timeout: Duration::from_secs(5), reserve_bytes: RESERVE_BYTES }
+        Self {
+            data_dir: "data".into(),
+            readers: 4,
+            busy_timeout: Duration::from_secs(5),
+            log_bytes: LOG_BYTES,
+            reserve_bytes: RESERVE_BYTES,
+        }
     }
 }
 
@@ -121,6 +130,7 @@ pub struct Storage(Arc<Owner>);
 struct Shared {
     file: PathBuf,
     busy: Duration,
+    log_bytes: u64,
     queue: Queue,
     gate: Gate,
     tombstones: Tombstones,
@@ -149,7 +159,7 @@ impl Storage {
     /// # Errors
     /// Any [`Error`] but [`Error::Closed`]; what was found is left as it was.
     pub fn open(options: Options, metrics: &Metrics) -> Result<Self, Error> {
-        let Options { data_dir, readers, busy_timeout: busy, reserve_bytes } = options;
+        let Options { data_dir, readers, busy_timeout: busy, log_bytes, reserve_bytes } = options;
         let lock = DirectoryLock::take(&data_dir)?;
         let file = data_dir.join("fleet.db");
         let reserve = Reserve::new(data_dir.join("fleet.reserve"), reserve_bytes);
@@ -163,6 +173,7 @@ impl Storage {
         let shared = Arc::new(Shared {
             file,
             busy,
+            log_bytes,
             queue: Queue::new(seq),
             gate: Gate::new(seq),
             tombstones,

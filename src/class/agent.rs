@@ -44,7 +44,7 @@ impl Class for Agent {
 impl Agent {
     fn increment(&mut self, turn: &mut Turn<'_>) -> Result<Bytes, Error> {
         self.count += 1;
-        turn.publish(&Change::field("count", self.count));
+        turn.publish(Change::field("count", self.count));
         json(self)
     }
 }
@@ -57,14 +57,14 @@ fn create_agent(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Bytes, Error>
     }
     let name = name_of(payload)?;
     let path = turn.create_child(&name)?;
-    turn.publish(&Change::added(name.as_str()));
+    turn.publish(Change::added(name.as_str()));
     json(&Created { name: name.as_str(), path: path.as_str() })
 }
 
 fn delete_agent(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Bytes, Error> {
     let name = name_of(payload)?;
     turn.delete_child(&name)?;
-    turn.publish(&Change::removed(name.as_str()));
+    turn.publish(Change::removed(name.as_str()));
     Ok(Bytes::from_static(b"{}"))
 }
 
@@ -78,13 +78,13 @@ fn send_message(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Bytes, Error>
         Some(name) => name.unwrap_or_default(),
     };
     turn.message_child(&recipient, message)?;
-    turn.publish(&Change::none());
+    turn.publish(Change::none());
     recipients(1)
 }
 
 fn broadcast(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Bytes, Error> {
     let sent = turn.message_children(Fields::of(payload).message()?)?;
-    turn.publish(&Change::none());
+    turn.publish(Change::none());
     recipients(sent)
 }
 

@@ -24,8 +24,8 @@ pub(super) fn page(headers: &HeaderMap) -> Response {
 /// A file by its name, if there is one.
 pub(super) fn file(name: &str, headers: &HeaderMap) -> Option<Response> {
     let EmbeddedFile { data, metadata } = Public::get(name)?;
-    let hash: String = metadata.sha256_hash()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    let tag = format!("\"{hash}\"");
+    let hash = metadata.sha256_hash();
+    let tag = format!("\"{:032x}\"", u128::from_be_bytes(*hash.first_chunk()?));
     let known = headers.get_all(IF_NONE_MATCH).iter().any(|value| value.as_bytes() == tag.as_bytes());
     let mut response = if known {
         StatusCode::NOT_MODIFIED.into_response()

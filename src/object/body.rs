@@ -60,8 +60,8 @@ impl Body {
     /// The class is in memory from here on.
     pub(super) fn wake(&mut self, definition: &Arc<Definition>, class: Box<dyn Instance>, saved: Arc<[u8]>) {
         self.asleep = None;
-        let _active = Gauge::new(&definition.active);
-        self.live = Some(Live { definition: Arc::clone(definition), class, saved, _active });
+        let gauge = Gauge::new(&definition.active);
+        self.live = Some(Live { definition: Arc::clone(definition), class, saved, _active: gauge });
     }
 
     /// Gives back the memory, but for the sockets.

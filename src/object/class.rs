@@ -136,10 +136,13 @@ impl<C: Class> Instance for C {
     }
 }
 
+/// Makes an instance from its saved state.
+type Make = fn(Option<&[u8]>) -> Result<Box<dyn Instance>, Error>;
+
 /// A registered class: how to make its instances, and what is known of all of them.
 pub(crate) struct Definition {
     pub(crate) name: Arc<str>,
-    make: fn(Option<&[u8]>) -> Result<Box<dyn Instance>, Error>,
+    make: Make,
     /// Whether a turn of this class was ever so long that it must not hold up others.
     long: AtomicBool,
     pub(crate) turn_seconds: Histogram,

@@ -68,6 +68,7 @@ impl Error {
 
     /// Gives an internal failure a number, writes its text under that number into the log, and leaves only the number in
     /// what the caller sees.
+    #[must_use]
     pub fn redacted(self) -> Self {
         if self.code != Code::Internal {
             return self;

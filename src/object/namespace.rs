@@ -5,9 +5,7 @@
 //!
 //! Beside the map stands an ordered index of its paths, so that the live part of a subtree is one range of it.
 
-use std::collections::VecDeque;
-use std::collections::btree_set::{BTreeSet, Range};
-use std::ops::Bound;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
@@ -20,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Error;
 use super::body::Body;
-use super::event::{Effect, Event};
+use super::event::Event;
 use super::idle::Idle;
 use super::registry::Registry;
 use super::session::Session;
@@ -28,7 +26,7 @@ use super::slot::{Core, Life, Posted};
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
 use crate::protocol::{Code, Frame, Version};
-use crate::storage::{CommitError, Outcome, Seq, Storage, WriteSet};
+use crate::storage::{Outcome, Seq, Storage};
 
 /// The bounds that an operator sets.
 #[derive(Debug, Clone)]
@@ -47,11 +45,11 @@ pub struct Options {
 
 /// Everything that the objects of one server share.
 pub(crate) struct Inner {
-    slots: DashMap<ObjectPath, Arc<Slot>>,
-    index: Mutex<BTreeSet<ObjectPath>>,
-    gate: RwLock<()>,
+    pub(super) slots: DashMap<ObjectPath, Arc<Slot>>,
+    pub(super) index: Mutex<BTreeSet<ObjectPath>>,
+    pub(super) gate: RwLock<()>,
     /// A slot that is created now reads storage only once this write set is decided.
-    barrier: AtomicU64,
+    pub(super) barrier: AtomicU64,
     sockets: Arc<AtomicUsize>,
     next_session: AtomicU64,
     pub(super) idle: Idle,
@@ -64,12 +62,15 @@ pub(crate) struct Inner {
     runtime: Handle,
 }
 
+/// A frame that waits for a commit, and whose sockets it is for.
+pub(super) type Tells = (Seq, Vec<Arc<Slot>>, Frame);
+
 /// The place of one object in memory.
 pub(crate) struct Slot {
     pub(super) path: ObjectPath,
     pub(super) core: Mutex<Core<Event, Box<Body>>>,
     /// Tells that wait for their commit, in order.
-    tells: Mutex<VecDeque<(Seq, Vec<Arc<Slot>>, Frame)>>,
+    pub(super) tells: Mutex<VecDeque<Tells>>,
     /// Edges that wait for room in the mailbox.
     waiting: Mutex<Vec<Waker>>,
     /// Open sockets, and those that are being opened.
@@ -184,7 +185,9 @@ impl Inner {
                 };
                 events.push_front(event);
                 offered = refused;
-                slot.waiting.lock().extend(waker.cloned());
+                if offered == Offered::Full {
+                    slot.waiting.lock().extend(waker.cloned());
+                }
                 break;
             }
         }
@@ -212,63 +215,6 @@ impl Inner {
                 }
             }
         }
-    }
-
-    /// Posts a frame to the sockets of a slot; it is dropped when the mailbox is full or the slot is gone. The slot's turn
-    /// is never run here: the caller is in the middle of something else.
-    pub(super) fn tell(self: &Arc<Self>, slot: &Arc<Slot>, frame: Frame) {
-        let event = Event::Tell(frame);
-        let room = event.room();
-        let posted = slot.core.lock().post(event, room);
-        match posted {
-            Posted::Queued | Posted::Gone(_) => {}
-            Posted::Full(_) => self.metrics.overloaded.inc(),
-            Posted::Run(body) => {
-                let (namespace, slot) = (Arc::clone(self), Arc::clone(slot));
-                self.spawn(async move { namespace.run(&slot, body) });
-            }
-        }
-    }
-
-    /// Queues a tell of a slot behind its commit.
-    pub(super) fn tell_after(self: &Arc<Self>, slot: &Arc<Slot>, seq: Seq, to: Vec<Arc<Slot>>, frame: Frame) {
-        let first = {
-            let mut tells = slot.tells.lock();
-            tells.push_back((seq, to, frame));
-            tells.len() == 1
-        };
-        if first {
-            self.release_tells(slot);
-        }
-    }
-
-    /// Sends the tells of a slot whose commits are durable, and comes back for the others.
-    pub(super) fn release_tells(self: &Arc<Self>, slot: &Arc<Slot>) {
-        let mut tells = slot.tells.lock();
-        while let Some((seq, _, _)) = tells.front() {
-            match self.storage.wait(*seq, &Waker::from(Arc::clone(slot))) {
-                Outcome::Pending => return,
-                Outcome::Failed(_) => drop(tells.pop_front()),
-                Outcome::Durable => {
-                    if let Some((_, to, frame)) = tells.pop_front() {
-                        self.fan_out(to, frame);
-                    }
-                }
-            }
-        }
-    }
-
-    fn fan_out(self: &Arc<Self>, to: Vec<Arc<Slot>>, frame: Frame) {
-        if to.len() <= crate::limits::FAN_OUT_CHUNK {
-            return to.iter().for_each(|slot| self.tell(slot, frame.clone()));
-        }
-        let namespace = Arc::clone(self);
-        self.spawn(async move {
-            for chunk in to.chunks(crate::limits::FAN_OUT_CHUNK) {
-                chunk.iter().for_each(|slot| namespace.tell(slot, frame.clone()));
-                tokio::task::yield_now().await;
-            }
-        });
     }
 
     /// Lets the slots run that stopped because its mailbox was full.
@@ -343,91 +289,6 @@ impl Inner {
         });
     }
 
-    /// Whether any object of a subtree is in memory.
-    pub(super) fn is_live(&self, subtree: &ObjectPath) -> bool {
-        let index = self.index.lock();
-        range_of(&index, subtree).next().is_some()
-    }
-
-    /// Commits a write set that deletes subtrees, and takes every live object in them out of service in the same step.
-    /// Answers the number to wait for, or `None` when the slot itself is dead.
-    pub(super) fn commit_deletion(
-        self: &Arc<Self>,
-        slot: &Arc<Slot>,
-        set: WriteSet,
-    ) -> Option<Result<Seq, CommitError>> {
-        let gate = self.gate.write();
-        let mut core = slot.core.lock();
-        if core.life() != Life::Alive {
-            return None;
-        }
-        drop(core);
-        let victims: Vec<Arc<Slot>> = set.deleted.iter().flat_map(|subtree| self.take_out(subtree)).collect();
-        // Each is marked before the deletion gets its number: whatever it wrote has a lower one.
-        let mut killed = Vec::with_capacity(victims.len());
-        for victim in victims {
-            let remains = victim.core.lock().kill();
-            killed.push((remains, victim));
-        }
-        core = slot.core.lock();
-        let committed = self.storage.commit(set, core.last_write);
-        core.last_write = committed.unwrap_or(core.last_write);
-        drop(core);
-        let end = match committed {
-            Ok(seq) => Life::Deleted(seq),
-            Err(_) => Life::Dropped,
-        };
-        for (_, victim) in &killed {
-            let mut core = victim.core.lock();
-            self.barrier.fetch_max(core.last_write.0, Ordering::Relaxed);
-            core.killed(end);
-        }
-        drop(gate);
-        for ((events, body), victim) in killed {
-            self.bury(&victim, events, body, end);
-        }
-        Some(committed)
-    }
-
-    fn take_out(&self, subtree: &ObjectPath) -> Vec<Arc<Slot>> {
-        let paths: Vec<ObjectPath> = range_of(&self.index.lock(), subtree).cloned().collect();
-        let remove = |path: &ObjectPath| {
-            let (_, slot) = self.slots.remove_if(path, |path, _| self.index.lock().remove(path))?;
-            // An evicted one holds nothing; whoever evicted it has yet to forget it.
-            let life = slot.core.lock().life();
-            (life == Life::Alive).then_some(slot)
-        };
-        paths.iter().filter_map(remove).collect()
-    }
-
-    /// Closes what a slot still holds that was taken out of service.
-    pub(super) fn bury(self: &Arc<Self>, slot: &Arc<Slot>, events: Vec<Event>, body: Option<Box<Body>>, end: Life) {
-        let (seq, close) = match end {
-            Life::Deleted(seq) => (seq, super::DELETED),
-            _ => (Seq::NONE, super::STORAGE_FAILED),
-        };
-        Self::wake_waiting(slot);
-        let opening =
-            events.iter().filter_map(|event| if let Event::Open(session) = event { Some(session) } else { None });
-        opening.for_each(|session| session.close(seq, close));
-        let refused: Vec<Effect> = events.into_iter().filter_map(|event| event.refuse(Error::deleted())).collect();
-        self.release(slot, refused, Seq::NONE);
-        if let Some(body) = body {
-            body.close(seq, close);
-        }
-    }
-
-    /// How a slot ended; waits for the step that is ending it.
-    pub(super) fn end_of(&self, slot: &Slot) -> Life {
-        loop {
-            let life = slot.core.lock().life();
-            if life != Life::Deleting {
-                return life;
-            }
-            drop(self.gate.read());
-        }
-    }
-
     /// Lets a slot go on that waits for storage.
     fn resume(self: &Arc<Self>, slot: &Arc<Slot>) {
         self.release_tells(slot);
@@ -443,7 +304,7 @@ impl Inner {
         self.spawn(async move { namespace.resume(&slot) });
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn_on(task, &self.runtime);
     }
 }
@@ -466,9 +327,4 @@ impl Drop for SocketPermit {
 
 fn take_place(count: &AtomicUsize, limit: usize) -> bool {
     count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < limit).then_some(count + 1)).is_ok()
-}
-
-fn range_of<'a>(index: &'a BTreeSet<ObjectPath>, subtree: &ObjectPath) -> Range<'a, ObjectPath> {
-    let end = subtree.range_end();
-    index.range::<str, _>((Bound::Included(subtree.key()), Bound::Excluded(end.as_str())))
 }

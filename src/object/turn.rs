@@ -57,8 +57,11 @@ impl Turn<'_> {
     }
 
     /// Asks for a `state` (or, for sockets of `fleet.v2`, this change) to be sent to every socket of the object.
-    pub fn publish(&mut self, change: &Change) {
-        self.draft.published.get_or_insert_default().merge(change);
+    pub fn publish(&mut self, change: Change) {
+        match &mut self.draft.published {
+            Some(published) => published.merge(&change),
+            None => self.draft.published = Some(change),
+        }
     }
 
     /// Says by which `id` the sender of the message recognises its answer; without one there is no `result`.

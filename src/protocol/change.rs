@@ -1,5 +1,7 @@
 //! What changed of a state, for `fleet.v2`: changes that were not sent yet merge into one.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::{Frame, encode, frame};
@@ -9,7 +11,7 @@ use super::{Frame, encode, frame};
 /// A client applies `removed` before `added`; added names go to the end, in the order given.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Change {
-    fields: Map<String, Value>,
+    fields: Vec<(Cow<'static, str>, Value)>,
     removed: Vec<String>,
     added: Vec<String>,
 }
@@ -21,8 +23,8 @@ impl Change {
     }
 
     /// A field that has a new value.
-    pub fn field(name: &str, value: impl Into<Value>) -> Self {
-        Self { fields: Map::from_iter([(name.to_owned(), value.into())]), ..Self::default() }
+    pub fn field(name: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Self {
+        Self { fields: vec![(name.into(), value.into())], ..Self::default() }
     }
 
     /// A name that joined the list.
@@ -42,7 +44,12 @@ impl Change {
 
     /// Adds a later change: the newest value of a field wins, and a name that came and went leaves no trace.
     pub fn merge(&mut self, later: &Self) {
-        self.fields.extend(later.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+        for (name, value) in &later.fields {
+            match self.fields.iter_mut().find(|(known, _)| known == name) {
+                Some((_, known)) => known.clone_from(value),
+                None => self.fields.push((name.clone(), value.clone())),
+            }
+        }
         for name in &later.removed {
             match self.added.iter().position(|added| added == name) {
                 Some(index) => drop(self.added.remove(index)),
@@ -61,7 +68,8 @@ impl Change {
 
     /// `{"type":"change","payload":{…}}`
     pub fn frame(&self) -> Frame {
-        let mut payload = self.fields.clone();
+        let fields = self.fields.iter().map(|(name, value)| (name.clone().into_owned(), value.clone()));
+        let mut payload: Map<String, Value> = fields.collect();
         for (key, names) in [("removed", &self.removed), ("added", &self.added)] {
             if !names.is_empty() {
                 payload.insert(key.to_owned(), names.as_slice().into());

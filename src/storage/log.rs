@@ -1,7 +1,7 @@
 //! The write-ahead log: grown in advance, and kept from growing for ever.
 //!
 //! A commit is fastest when it overwrites blocks that the file already has: its fsync then writes no metadata. So the log
-//! is filled with zeros up to [`LOG_BYTES`], which SQLite takes for the end of the log, and is never cut off.
+//! is filled with zeros to twice of what is used, which SQLite takes for the end of the log, and is never cut off.
 //!
 //! # Why
 //! The log starts over only when all of it is in the database and a commit comes before anything was added. While commits
@@ -17,12 +17,17 @@ use rusqlite::Connection;
 
 use super::schema::PAGE_BYTES;
 use super::sql;
-use crate::limits::{LOG_BYTES, LOG_CHECKPOINT_BYTES, LOG_FINISH_BYTES};
 
 /// Bytes of the log's header.
 const HEADER_BYTES: u64 = 32;
 /// Bytes of one page in the log.
 const FRAME_BYTES: u64 = PAGE_BYTES + 24;
+/// A checkpoint in the background begins when this part of the log waits for it.
+const CHECKPOINT_PART: u64 = 8;
+/// The part of the log that the writer itself may copy to finish a checkpoint.
+const FINISH_PART: u64 = 16;
+/// What the log of an unused database is grown to.
+const FIRST_BYTES: u64 = 4 << 20;
 /// How much the log is grown at once: about the time of one commit.
 const GROW_BYTES: usize = 1 << 20;
 /// How long finishing a checkpoint may wait for readers of the old log, all of which are short.
@@ -39,7 +44,11 @@ pub(super) fn path(database: &Path) -> PathBuf {
 #[derive(Debug)]
 pub(super) struct Log {
     file: PathBuf,
-    grown: bool,
+    /// Its size: where it starts over.
+    bytes: u64,
+    /// What it has been grown to, and should be.
+    length: u64,
+    target: u64,
     /// After readers stood in the way, the log may grow to here before the next attempt.
     retry_at: u64,
 }
@@ -65,29 +74,32 @@ struct Usage {
 }
 
 impl Log {
-    pub(super) fn new(database: &Path) -> Self {
-        Self { file: path(database), grown: false, retry_at: 0 }
+    pub(super) fn new(database: &Path, bytes: u64) -> Self {
+        Self { file: path(database), bytes, length: 0, target: bytes.min(FIRST_BYTES), retry_at: 0 }
     }
 
     /// Whether there is nothing to grow any more.
     pub(super) fn is_grown(&self) -> bool {
-        self.grown
+        self.length >= self.target
     }
 
     /// Looks at the log after a commit.
     pub(super) fn need(&mut self, connection: &Connection) -> rusqlite::Result<Need> {
-        let usage = usage(connection)?;
-        if usage.used < LOG_BYTES {
+        let Usage { used, waiting } = usage(connection)?;
+        self.length = self.length.max(used);
+        self.target = self.target.max(self.bytes.min(2 * used));
+        if used < self.bytes {
             self.retry_at = 0;
         }
-        Ok(match usage {
-            Usage { used, waiting } if used >= 2 * LOG_BYTES && waiting > 0 && used >= self.retry_at => Need::Overdue,
-            Usage { used, waiting } if used >= LOG_BYTES && waiting <= LOG_FINISH_BYTES && used >= self.retry_at => {
-                Need::Finish
-            }
-            Usage { waiting, .. } if waiting >= LOG_CHECKPOINT_BYTES => Need::Checkpoint,
-            Usage { used, waiting } if used >= LOG_BYTES && waiting > LOG_FINISH_BYTES => Need::Checkpoint,
-            Usage { .. } => Need::Nothing,
+        let full = used >= self.bytes && waiting > 0;
+        Ok(if used >= 2 * self.bytes && waiting > 0 && used >= self.retry_at {
+            Need::Overdue
+        } else if full && waiting <= self.bytes / FINISH_PART && used >= self.retry_at {
+            Need::Finish
+        } else if waiting >= self.bytes / CHECKPOINT_PART || (full && waiting > self.bytes / FINISH_PART) {
+            Need::Checkpoint
+        } else {
+            Need::Nothing
         })
     }
 
@@ -97,7 +109,7 @@ impl Log {
         let result = connection.query_row("PRAGMA wal_checkpoint(RESTART)", (), |row| row.get::<_, i64>(0));
         connection.busy_timeout(busy)?;
         if result? != 0 {
-            self.retry_at = usage(connection)?.used + LOG_FINISH_BYTES / 4;
+            self.retry_at = usage(connection)?.used + self.bytes / FINISH_PART / 4;
         }
         Ok(())
     }
@@ -106,32 +118,37 @@ impl Log {
     pub(super) fn grow(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         // The lock keeps every other connection, of whatever process, from writing to the end of the log.
         connection.prepare_cached(sql::BEGIN)?.execute(())?;
-        let used = usage(connection).map(|usage| usage.used);
-        let grown = used.map(|used| self.append_zeros(used));
+        let grown = self.append_zeros();
         connection.prepare_cached(sql::ROLLBACK)?.execute(())?;
-        match grown? {
-            Ok(grown) => self.grown = grown,
+        match grown {
+            Ok(length) => self.length = length,
             Err(error) => {
                 tracing::warn!(%error, "the write-ahead log cannot be grown in advance; commits will be slower");
-                self.grown = true;
+                self.length = self.bytes;
             }
         }
         Ok(())
     }
 
-    fn append_zeros(&self, used: u64) -> io::Result<bool> {
+    /// Answers the new length.
+    fn append_zeros(&self) -> io::Result<u64> {
         let mut file = OpenOptions::new().write(true).open(&self.file)?;
         let length = file.seek(SeekFrom::End(0))?;
-        if length >= LOG_BYTES {
-            return Ok(true);
+        if length >= self.target {
+            return Ok(length);
         }
         let written = file.write_all(&vec![0; GROW_BYTES]).and_then(|()| file.sync_data());
         if written.is_err() {
-            // What was taken in vain goes back: nothing beyond `used` means anything.
-            file.set_len(used)?;
+            // What was taken in vain goes back.
+            file.set_len(length)?;
         }
-        written.map(|()| false)
+        written.map(|()| length + GROW_BYTES as u64)
     }
+}
+
+/// Bytes of the log that are not in the database yet.
+pub(super) fn waiting(connection: &Connection) -> rusqlite::Result<u64> {
+    usage(connection).map(|usage| usage.waiting)
 }
 
 fn usage(connection: &Connection) -> rusqlite::Result<Usage> {

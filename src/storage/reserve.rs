@@ -20,15 +20,32 @@ impl Reserve {
         Self { file, bytes }
     }
 
+    /// How much space it is.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Takes the space, unless it is taken already.
     ///
     /// # Errors
-    /// The disk has not twice the space.
+    /// The disk has not that much.
     pub(super) fn take(&self) -> io::Result<()> {
         if self.is_taken() {
             return Ok(());
         }
-        let taken = self.fill();
+        self.fill_or_release(self.bytes)
+    }
+
+    /// Takes the space back after it was given away.
+    ///
+    /// # Errors
+    /// The disk has not twice as much.
+    pub(super) fn take_back(&self) -> io::Result<()> {
+        self.fill_or_release(2 * self.bytes)
+    }
+
+    fn fill_or_release(&self, bytes: u64) -> io::Result<()> {
+        let taken = self.fill(bytes);
         if taken.is_err() {
             self.release();
         }
@@ -50,11 +67,11 @@ impl Reserve {
         }
     }
 
-    fn fill(&self) -> io::Result<()> {
+    fn fill(&self, bytes: u64) -> io::Result<()> {
         let mut file = File::create(&self.file)?;
         // Noise, as some file systems store zeros in no space at all.
         let mut noise = vec![0; 256 << 10];
-        let mut left = 2 * self.bytes;
+        let mut left = bytes;
         while left > 0 {
             fastrand::fill(&mut noise);
             let length = left.min(noise.len() as u64);
@@ -80,5 +97,7 @@ mod tests {
         reserve.take().unwrap();
         reserve.release();
         assert!(!file.exists());
+        reserve.take_back().unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 300_000);
     }
 }

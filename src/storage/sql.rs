@@ -38,3 +38,49 @@ pub(super) const AGENT_REAP: &str = "DELETE FROM agents \
 pub(super) const TOMBSTONE_CHUNK: &str = "SELECT prefix, seq FROM tombstones \
      WHERE prefix >= ?1 AND prefix < ?2 ORDER BY prefix LIMIT ?3";
 pub(super) const TOMBSTONE_DELETE: &str = "DELETE FROM tombstones WHERE prefix = ?1 AND seq = ?2";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: &[&str] = &[
+        BEGIN,
+        COMMIT,
+        ROLLBACK,
+        LOAD,
+        CHILDREN,
+        OBJECTS,
+        META,
+        TOMBSTONES,
+        OBJECT_UPDATE,
+        OBJECT_INSERT,
+        OBJECT_REVIVE,
+        AGENT_PUT,
+        AGENT_DELETE,
+        TOMBSTONE_PUT,
+        META_UPDATE,
+        OBJECT_CHUNK,
+        OBJECT_REAP,
+        AGENT_CHUNK,
+        AGENT_REAP,
+        TOMBSTONE_CHUNK,
+        TOMBSTONE_DELETE,
+    ];
+
+    #[test]
+    fn no_statement_scans_a_table_or_sorts() {
+        let declared = include_str!("sql.rs").matches("pub(super) const ").count() - 1;
+        assert_eq!(ALL.len(), declared, "a statement is missing from the list");
+        let dir = tempfile::tempdir().unwrap();
+        let connection = super::super::schema::open(&dir.path().join("db"), std::time::Duration::ZERO).unwrap();
+        for sql in &ALL[3..] {
+            let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            // Parameters are left NULL: the plan does not depend on them.
+            let mut rows = explained.raw_query();
+            while let Some(row) = rows.next().unwrap() {
+                let detail: String = row.get(3).unwrap();
+                assert!(detail.starts_with("SEARCH"), "{sql}: {detail}");
+            }
+        }
+    }
+}

@@ -9,6 +9,7 @@ mod model;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::Instant;
 
 use super::*;
 use crate::path::ObjectName;
@@ -62,7 +63,11 @@ pub(super) struct Bed {
 
 impl Bed {
     pub(super) fn new() -> Self {
-        let mut bed = Self { dir: tempfile::tempdir().unwrap(), metrics: Metrics::new(), storage: None };
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    pub(super) fn within(dir: tempfile::TempDir) -> Self {
+        let mut bed = Self { dir, metrics: Metrics::new(), storage: None };
         bed.reopen();
         bed
     }
@@ -71,7 +76,8 @@ impl Bed {
         Options {
             data_dir: self.dir.path().to_owned(),
             busy_timeout: Duration::from_millis(20),
-            reserve_bytes: 64 << 10,
+            log_bytes: 512 << 10,
+            reserve_bytes: 512 << 10,
             ..Options::default()
         }
     }
@@ -106,7 +112,8 @@ impl Bed {
 
     /// Commits and waits until it is durable.
     pub(super) fn durable(&self, set: WriteSet) -> Seq {
-        let seq = self.storage().commit(set, Seq::NONE).unwrap();
+        let committed = self.storage().commit(set, Seq::NONE);
+        let seq = committed.unwrap_or_else(|error| panic!("{error}: {:?}", self.storage().status()));
         assert_eq!(self.decided(seq), Outcome::Durable);
         seq
     }
@@ -132,6 +139,15 @@ impl Bed {
         let connection = Connection::open(self.file()).unwrap();
         connection.busy_timeout(Duration::from_secs(5)).unwrap();
         connection
+    }
+
+    /// Waits for what no waker tells of.
+    pub(super) fn eventually(&self, what: &str, reached: impl Fn(&Storage) -> bool) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !reached(self.storage()) {
+            assert!(Instant::now() < deadline, "never {what}: {:?}", self.storage().status());
+            thread::park_timeout(Duration::from_millis(5));
+        }
     }
 
     /// Commits trifles until every deleted subtree has been reaped: each lets the writer reap a chunk.
@@ -215,10 +231,13 @@ fn a_listed_child_exists_and_one_that_existed_is_left_alone() {
 fn close_commits_what_is_queued_and_can_be_repeated() {
     let mut bed = Bed::new();
     let storage = bed.storage().clone();
-    let last = (0..100).map(|n| storage.commit(put(&format!("/n{n}"), "x"), Seq::NONE).unwrap()).last();
+    let mut last = Seq::NONE;
+    for number in 0..100 {
+        last = storage.commit(put(&format!("/n{number}"), "x"), Seq::NONE).unwrap();
+    }
     storage.close();
     storage.close();
-    assert_eq!(storage.outcome(last.unwrap()), Outcome::Durable);
+    assert_eq!(storage.outcome(last), Outcome::Durable);
     assert!(matches!(storage.load(&path("/n1")), Err(Error::Closed)));
     assert_eq!(storage.commit(put("/a", ""), Seq::NONE), Err(CommitError::Unknown));
     drop(storage);

@@ -2,53 +2,48 @@
 //!
 //! A batch is everything that was queued while the last one was being fsynced. Between batches the writer reaps, gives
 //! space back and looks after the log, one bounded step at a time.
-//!
-//! # Why
-//! After a failed commit nobody knows what is on the disk, so nothing built on it may go ahead: the batch and everything
-//! queued behind it fail together, the connection is closed and opened again, and what is stored is read anew.
+//! What is done when one fails is in [`recovery`](super::recovery).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, params};
+use rusqlite::{Connection, params};
 
 use super::batch::Batch;
 use super::log::{Log, Need};
 use super::queue::{Failure, Mode, Numbered, Work};
 use super::reaper::Reaper;
-use super::{CommitError, Shared, gate, reader, schema, sql};
+use super::recovery::is_full;
+use super::{CommitError, Shared, gate, log, sql};
 use crate::limits::{TOMBSTONES, VACUUM_PAGES};
 
-/// How often a database that cannot be written, or a full disk, is tried again.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// Free pages of the database that are kept for new rows.
 const FREE_PAGES: u32 = 256;
-const DISK_FULL: &str = "the disk is full";
 
 #[derive(Debug)]
 pub(super) struct Writer {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// `None` while it cannot be opened.
-    connection: Option<Connection>,
+    pub(super) connection: Option<Connection>,
     /// The last durable number.
-    seq: u64,
-    objects: u64,
-    reaper: Reaper,
-    log: Log,
+    pub(super) seq: u64,
+    pub(super) objects: u64,
+    pub(super) reaper: Reaper,
+    pub(super) log: Log,
     /// Whether pages may have become free.
-    vacuum: bool,
+    pub(super) vacuum: bool,
     /// When to try next to leave a mode in which not everything is accepted.
-    probe_at: Instant,
+    pub(super) probe_at: Instant,
     /// No step between batches before this: the last one failed.
-    rest_until: Instant,
+    pub(super) rest_until: Instant,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, connection: Connection, seq: u64, objects: u64) -> Self {
         Self {
-            log: Log::new(&shared.file),
+            log: Log::new(&shared.file, shared.log_bytes),
             shared,
             connection: Some(connection),
             seq,
@@ -82,8 +77,9 @@ impl Writer {
     fn patience(&self) -> Option<Duration> {
         let now = Instant::now();
         let work = self.vacuum || self.reaper.has_work(&self.shared.tombstones);
+        let work = work && self.connection.is_some();
         match self.shared.queue.mode() {
-            Mode::Open | Mode::DeletesOnly if work && self.rest_until <= now => Some(Duration::ZERO),
+            Mode::Open | Mode::DeletesOnly if work => Some(self.rest_until.saturating_duration_since(now)),
             Mode::Open if !self.log.is_grown() => Some(Duration::ZERO),
             Mode::Open | Mode::Damaged => None,
             Mode::DeletesOnly | Mode::Down => Some(self.probe_at.saturating_duration_since(now)),
@@ -126,7 +122,7 @@ impl Writer {
     }
 
     /// Runs the closure in a transaction and commits it; rolls back on any error.
-    fn transaction<T>(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    pub(super) fn transaction<T>(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         let connection = self.connection.as_ref().ok_or(rusqlite::Error::InvalidQuery)?;
         connection.prepare_cached(sql::BEGIN)?.execute(())?;
         let result = write(connection).and_then(|value| {
@@ -195,9 +191,18 @@ impl Writer {
         }
     }
 
+    /// Whether what waits in the log needs at most half of the reserve. A checkpoint that does not get to its end would
+    /// use up the space and leave none to log deletions in.
+    pub(super) fn checkpoint_fits(&self, connection: &Connection) -> bool {
+        log::waiting(connection).is_ok_and(|waiting| waiting <= self.shared.reserve.bytes() / 2)
+    }
+
     fn tend_log(&mut self) {
         let Some(connection) = &self.connection else { return };
         let shared = &self.shared;
+        if shared.queue.mode() == Mode::DeletesOnly && !self.checkpoint_fits(connection) {
+            return;
+        }
         let result = self.log.need(connection).and_then(|need| match need {
             Need::Nothing => Ok(()),
             Need::Finish if !shared.checkpoint.is_running() => self.log.finish(connection, shared.busy),
@@ -215,122 +220,6 @@ impl Writer {
             Err(error) if is_full(&error) => self.disk_is_full(),
             Err(error) => tracing::warn!(%error, "the log cannot be started over yet"),
         }
-    }
-
-    /// A batch or a step between batches has failed: with it everything queued.
-    fn fail(&mut self, first: Option<u64>, error: &rusqlite::Error) {
-        let shared = self.shared.clone();
-        let mode = if is_full(error) { Mode::DeletesOnly } else { Mode::Down };
-        // A full disk is sure to have applied nothing only if the log could not be written.
-        let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
-        let failure = Failure {
-            first,
-            outcome: if full { CommitError::Full } else { CommitError::Unknown },
-            mode,
-            reason: match mode {
-                Mode::DeletesOnly => DISK_FULL.to_owned(),
-                _ => format!("the last commit failed: {error}"),
-            },
-        };
-        shared.metrics.commit_failures.inc();
-        let (due, before) = shared.queue.fail(failure, &shared.gate, &shared.tombstones);
-        if before == Mode::Open {
-            tracing::error!(%error, "a commit failed; not ready until the database can be written again");
-        }
-        self.reaper.reset();
-        self.connection = None;
-        if first.is_none() {
-            self.rest_until = Instant::now() + PROBE_INTERVAL;
-        }
-        if mode == Mode::DeletesOnly {
-            shared.reserve.release();
-            shared.checkpoint.request();
-        }
-        due.into_iter().for_each(gate::wake);
-    }
-
-    /// A checkpoint had no space.
-    fn disk_is_full(&mut self) {
-        if self.shared.queue.mode() == Mode::Open {
-            tracing::error!("{DISK_FULL}; only deletions are accepted until there is space again");
-            self.shared.queue.set_mode(Mode::DeletesOnly, Some(DISK_FULL.to_owned()));
-            self.probe_at = Instant::now() + PROBE_INTERVAL;
-        }
-        if self.shared.reserve.is_taken() {
-            self.shared.reserve.release();
-            self.shared.checkpoint.request();
-        }
-    }
-
-    /// Tries to leave a mode in which not everything is accepted: at once if the last try is long ago, so that one bad
-    /// commit costs little.
-    fn recover_if_due(&mut self) {
-        let mode = self.shared.queue.mode();
-        if !matches!(mode, Mode::DeletesOnly | Mode::Down) {
-            return;
-        }
-        let due = self.probe_at <= Instant::now();
-        if self.connection.is_none() && (due || mode == Mode::DeletesOnly) {
-            match self.reopen() {
-                Ok(connection) => self.connection = Some(connection),
-                Err(error) => tracing::debug!(%error, "the database cannot be opened yet"),
-            }
-        }
-        if !due {
-            return;
-        }
-        self.probe_at = Instant::now() + PROBE_INTERVAL;
-        let recovered = match mode {
-            Mode::DeletesOnly => self.regain_space(),
-            _ => self.probe(),
-        };
-        if recovered {
-            tracing::info!("the database can be written again");
-            self.shared.queue.set_mode(Mode::Open, None);
-        }
-    }
-
-    /// Empties the log, so that it has room for deletions and the database shrinks by what is free in it.
-    fn regain_space(&mut self) -> bool {
-        let Some(connection) = &self.connection else {
-            return false;
-        };
-        if let Err(error) = self.log.finish(connection, self.shared.busy) {
-            tracing::debug!(%error, "the log cannot be emptied yet");
-        }
-        self.vacuum = true;
-        self.shared.reserve.take().is_ok()
-    }
-
-    fn probe(&mut self) -> bool {
-        let last = self.shared.queue.last();
-        let objects = self.objects;
-        match self.transaction(|connection| put_meta(connection, last, objects)) {
-            Ok(()) => {
-                self.seq = last;
-                true
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the database cannot be written yet");
-                self.connection = None;
-                if is_full(&error) {
-                    self.shared.queue.set_mode(Mode::DeletesOnly, Some(DISK_FULL.to_owned()));
-                    self.shared.reserve.release();
-                }
-                false
-            }
-        }
-    }
-
-    /// Opens the database again and reads what is stored.
-    fn reopen(&mut self) -> rusqlite::Result<Connection> {
-        let connection = schema::writer(&self.shared.file, self.shared.busy)?;
-        let (seq, objects) = reader::meta(&connection)?;
-        let tombstones = reader::tombstones(&connection)?;
-        (self.seq, self.objects) = (seq, objects);
-        self.shared.objects.store(objects, Ordering::Release);
-        self.shared.tombstones.restore(tombstones);
-        Ok(connection)
     }
 }
 
@@ -355,7 +244,7 @@ impl Drop for Ended {
     }
 }
 
-fn put_meta(connection: &Connection, seq: u64, objects: u64) -> rusqlite::Result<()> {
+pub(super) fn put_meta(connection: &Connection, seq: u64, objects: u64) -> rusqlite::Result<()> {
     let mut update = connection.prepare_cached(sql::META_UPDATE)?;
     update.execute(params![seq.cast_signed(), objects.cast_signed()])?;
     Ok(())
@@ -371,9 +260,4 @@ fn vacuum(connection: &Connection) -> rusqlite::Result<bool> {
     let mut rows = statement.query(())?;
     while rows.next()?.is_some() {}
     Ok(true)
-}
-
-fn is_full(error: &rusqlite::Error) -> bool {
-    let shm_size = |error: &rusqlite::ffi::Error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
-    error.sqlite_error_code() == Some(ErrorCode::DiskFull) || error.sqlite_error().is_some_and(shm_size)
 }

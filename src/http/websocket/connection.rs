@@ -137,12 +137,11 @@ impl Connection {
         // First what is half written: a pong of tungstenite's, or the rest of a frame of ours.
         ready!(Pin::new(&mut self.stream).poll_flush(context)).map_err(|_| Gone)?;
         match self.phase {
-            Phase::Open => {}
             Phase::Stopping if self.socket.is_settled() => {
                 self.close(CloseCode::Away, "the server is shutting down");
                 return Poll::Ready(Ok(true));
             }
-            Phase::Stopping => {}
+            Phase::Open | Phase::Stopping => {}
             Phase::Closing { .. } | Phase::Discarding { .. } => return Poll::Ready(Ok(false)),
         }
         let mut out = Vec::new();

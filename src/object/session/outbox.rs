@@ -137,7 +137,7 @@ impl Outbox {
         let order = self.order();
         let place = if self.early.is_none() { &mut self.early } else { &mut self.late };
         let what = match place.take() {
-            Some(older) => older.what.and(newer),
+            Some(unsent) => unsent.what.and(newer),
             None => newer,
         };
         *place = Some(Box::new(Queued { order, seq, what }));

@@ -1,0 +1,160 @@
+//! The end of a run: its write set goes to storage, its effects to whoever waits for them.
+//!
+//! Up to [`TURNS_PER_RUN`](crate::limits::TURNS_PER_RUN) turns share one write set, which is as atomic for all of them as it
+//! would be for each. The effects of a run queue behind it; a run that wrote nothing queues behind the object's last write,
+//! because what it has seen may not be durable yet.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::Error;
+use super::body::Body;
+use super::event::{Answer, Effect, Event};
+use super::namespace::{Inner, Slot};
+use super::slot::Life;
+use super::turn::Turn;
+use crate::limits::{WRITE_SET_BYTES, WRITE_SET_ROWS};
+use crate::path::ObjectPath;
+use crate::protocol::{self, Frame, Version};
+use crate::storage::{Seq, WriteSet};
+
+/// What the turns of one run have done so far.
+pub(super) struct Run {
+    pub(super) set: WriteSet,
+    pub(super) effects: Vec<Effect>,
+    /// Whether sockets are to be told the state.
+    pub(super) published: bool,
+    /// The state as the last turn left it, if that turn's sender was told it, and the sender.
+    pub(super) told: Option<(u64, Frame)>,
+    pub(super) panicked: bool,
+    pub(super) scratch: Vec<u8>,
+}
+
+impl Run {
+    pub(super) fn new(path: &ObjectPath) -> Self {
+        Self {
+            set: WriteSet::new(path.clone()),
+            effects: Vec::new(),
+            published: false,
+            told: None,
+            panicked: false,
+            scratch: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.panicked
+            || !self.set.deleted.is_empty()
+            || self.set.rows() > WRITE_SET_ROWS / 2
+            || self.set.bytes() > WRITE_SET_BYTES / 2
+    }
+}
+
+impl Inner {
+    /// Tells the state to the sockets that were not told by a turn of their own.
+    fn tell_state(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run) {
+        let (sender, frame) = match run.told.take() {
+            Some((sender, frame)) => (Some(sender), Some(frame)),
+            None => (None, None),
+        };
+        run.published = false;
+        if body.sockets.whole() <= usize::from(sender.is_some()) {
+            return;
+        }
+        let frame = match (frame, &mut body.stored, &mut body.live) {
+            (Some(frame), ..) => Some(frame),
+            (None, Some(stored), Some(live)) if !run.panicked => {
+                let mut turn = Turn::new(self, &slot.path, stored);
+                let state = catch_unwind(AssertUnwindSafe(|| live.class.state(&mut turn)));
+                state.ok().and_then(Result::ok).map(|state| protocol::state(&state))
+            }
+            _ => None,
+        };
+        let others: Vec<_> = body.sockets.of(Version::V1).into_iter().filter(|one| Some(one.id()) != sender).collect();
+        match frame {
+            Some(frame) => run.effects.push(Effect::State(others, frame)),
+            // The value that could tell is gone; the next one will.
+            None => others.into_iter().for_each(|session| Self::post_later(slot, Event::Open(session))),
+        }
+    }
+
+    fn post_later(slot: &Slot, event: Event) {
+        let room = event.room();
+        // The caller runs the slot, so the event is only queued.
+        drop(slot.core.lock().post(event, room));
+    }
+
+    /// Hands the run's write set to storage and its effects on, to wait for it.
+    pub(super) fn commit(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run) {
+        if run.published {
+            self.tell_state(slot, body, run);
+        }
+        let set = std::mem::replace(&mut run.set, WriteSet::new(slot.path.clone()));
+        let effects = std::mem::take(&mut run.effects);
+        let committed = if set.deleted.is_empty() {
+            let mut core = slot.core.lock();
+            match core.life() {
+                Life::Alive if set.is_empty() => Some(Ok(core.last_write)),
+                Life::Alive => {
+                    let committed = self.storage.commit(set, core.last_write);
+                    core.last_write = committed.unwrap_or(core.last_write);
+                    Some(committed)
+                }
+                _ => None,
+            }
+        } else {
+            self.commit_deletion(slot, set)
+        };
+        let error = match committed {
+            Some(Ok(_)) => None,
+            Some(Err(error)) => Some(error.into()),
+            None => Some(Error::deleted()),
+        };
+        match (&error, committed) {
+            (None, Some(Ok(seq))) => self.release(slot, effects, seq),
+            (Some(error), _) => {
+                let failed = effects.into_iter().filter_map(|effect| effect.failed(error)).collect();
+                self.release(slot, failed, Seq::NONE);
+            }
+            (None, _) => {}
+        }
+        if error.is_some() || run.panicked {
+            // What is in memory is not what is in storage: it is read anew, behind everything that is on its way there.
+            run.panicked = false;
+            drop(body.sleep());
+            body.load_after = slot.core.lock().last_write;
+        }
+    }
+
+    /// Hands effects to whoever waits for them; each holds back until `seq` is durable.
+    pub(super) fn release(self: &Arc<Self>, slot: &Arc<Slot>, effects: Vec<Effect>, seq: Seq) {
+        for effect in effects {
+            match effect {
+                // Whoever asked may be gone; then nobody waits for the answer.
+                Effect::Json(reply, result) => drop(reply.send((seq, result))),
+                Effect::Response(reply, result) => drop(reply.send((seq, result))),
+                Effect::Done(reply, result) => drop(reply.send((seq, result))),
+                Effect::Answer(session, Answer { id, frame }) => session.answer(seq, id, frame),
+                Effect::Handled(session) => session.handled(),
+                Effect::First(session, frame) => session.first_state(seq, frame),
+                Effect::Refuse(session, error) => session.refuse(seq, error),
+                Effect::State(sessions, frame) => {
+                    for session in sessions {
+                        session.state(seq, frame.clone());
+                    }
+                }
+                Effect::Change(sessions, change) => {
+                    for session in sessions {
+                        session.change(seq, &change);
+                    }
+                }
+                Effect::Sockets(sessions, frame) => {
+                    for session in sessions {
+                        session.tell(seq, frame.clone());
+                    }
+                }
+                Effect::Tell(to, frame) => self.tell_after(slot, seq, to, frame),
+            }
+        }
+    }
+}
