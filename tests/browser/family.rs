@@ -174,7 +174,10 @@ async fn fp12_many_children_are_shown_a_part_at_a_time() {
         window.write("#filter", "child-14").await;
         window.until_text("#filter-matches", "11 matches").await;
         assert_eq!(window.value("names().every((name) => name.startsWith('child-14'))").await, true);
+        window.write("#filter", "").await;
+        window.until("twenty at first again", "names().length === 20").await;
         window.create_child("last").await;
+        assert_eq!(window.value("names().length").await, 21, "what one has made is shown, however far down it is");
         window.write("#filter", "no such").await;
         window.until_text("#filter-matches", "0 matches").await;
         assert_eq!(window.value("names().length").await, 0);

@@ -2,7 +2,8 @@
 //!
 //! Each test has a server, a data directory and a headless Chromium of its own; its windows are handled as a person would:
 //! by clicks and keys. What is waited for is waited for inside the page, where every change is seen. At the end of every
-//! test the console must be clean: no error, no warning, no violation of the Content-Security-Policy.
+//! test the console must be clean: no error, no warning, no violation of the Content-Security-Policy; and the server's log
+//! must tell of no failure.
 //!
 //! Needs `chromium`, `chromedriver` and `curl` on the path (Debian: chromium, chromium-driver, curl). Where one is missing
 //! the tests say so and pass; with `CI` in the environment they fail.

@@ -50,15 +50,18 @@ impl Server {
         self.process = process;
     }
 
-    fn log(&self) -> PathBuf {
-        log_of(&self.directory)
+    /// The lines of its log that tell of a failure. Warnings may come of a machine that is busy.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(log_of(&self.directory)).unwrap();
+        log.lines().filter(|line| line.contains(" ERROR ")).map(str::to_owned).collect()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- the server's log\n{}", std::fs::read_to_string(self.log()).unwrap_or_default());
+            let log = std::fs::read_to_string(log_of(&self.directory));
+            eprintln!("--- the server's log\n{}", log.unwrap_or_default());
         }
     }
 }

@@ -20,6 +20,7 @@ pub(crate) async fn play(test: impl AsyncFnOnce(&mut Stage)) {
     let mut stage = Stage { server: Server::start().await, chrome: Chrome::start(&programs).await, opened: false };
     test(&mut stage).await;
     assert_eq!(stage.console().await, Vec::<String>::new(), "the console is clean");
+    assert_eq!(stage.server.failures(), Vec::<String>::new(), "the server's log tells of no failure");
 }
 
 impl Stage {

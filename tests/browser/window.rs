@@ -1,6 +1,6 @@
 //! One window of the browser, and what a person does in it.
 
-use std::cell::Cell;
+use std::cell::OnceCell;
 
 use fantoccini::actions::{InputSource as _, KeyAction, KeyActions};
 use fantoccini::key::Key;
@@ -47,17 +47,17 @@ const UNTIL: &str = "
 pub(crate) struct Window {
     client: Client,
     handle: WindowHandle,
-    /// Where it was sent, for messages.
-    url: Cell<String>,
+    /// Where it was sent first, for messages.
+    url: OnceCell<String>,
 }
 
 impl Window {
     pub(crate) fn new(client: Client, handle: WindowHandle) -> Self {
-        Self { client, handle, url: Cell::default() }
+        Self { client, handle, url: OnceCell::new() }
     }
 
     pub(crate) async fn go(&self, url: &str) {
-        self.url.set(url.to_owned());
+        self.url.get_or_init(|| url.to_owned());
         within("the page loads", self.here().await.goto(url)).await.unwrap();
     }
 
@@ -81,7 +81,7 @@ impl Window {
         if !matches!(held, Ok(Value::Bool(true))) {
             let page = self.client.execute("return document.body.innerText;", Vec::new()).await;
             let page = page.ok().and_then(|page| page.as_str().map(str::to_owned)).unwrap_or_default();
-            panic!("{what}: not within {DEADLINE:?} ({held:?}) in {}:\n{page}", self.url.take());
+            panic!("{what}: not within {DEADLINE:?} ({held:?}) in {:?}:\n{page}", self.url.get());
         }
     }
 
@@ -100,13 +100,10 @@ impl Window {
 
     /// Writes into a field, over what it holds.
     pub(crate) async fn write(&self, selector: &str, text: &str) {
-        let client = self.here().await;
-        let writing = async {
-            let field = client.find(Locator::Css(selector)).await?;
-            field.clear().await?;
-            field.send_keys(text).await
-        };
-        within("a field is filled", writing).await.unwrap_or_else(|error| panic!("write into {selector}: {error}"));
+        let select = format!("const field = one({}); field.focus(); field.select();", quoted(selector));
+        self.run(&select).await;
+        self.press(&[Key::Backspace]).await;
+        self.type_text(text).await;
     }
 
     /// Writes into a field and presses its button.
