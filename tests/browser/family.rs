@@ -70,6 +70,8 @@ async fn fp12_a_deleted_child_says_so_and_can_be_opened_anew() {
         let grandchild = stage.open("/team1/worker-1/part").await;
         child.click("#increment").await;
         child.until_text("#count", "1").await;
+        child.submit("#create-name", "no spaces", "#create").await;
+        child.until_text("#error", "Invalid agent name").await;
 
         parent.delete_child("worker-1").await;
         parent.until("the row is gone", "names().length === 0").await;
@@ -78,7 +80,11 @@ async fn fp12_a_deleted_child_says_so_and_can_be_opened_anew() {
             deleted.until_text("#connection", "deleted").await;
             deleted.until_text("#closed-title", "This object was deleted").await;
             assert_eq!(deleted.value("shown('#closed') && shown('#reopen') && !shown('#retry')").await, true);
-            assert_eq!(deleted.value("one('#increment').closest('[inert]') !== null").await, true);
+            for part in ["#increment", "#tree", "#delete-object"] {
+                let inert = format!("one('{part}').closest('[inert]') !== null");
+                assert_eq!(deleted.value(&inert).await, true, "{part} does nothing any more");
+            }
+            assert_eq!(deleted.value("text('#error')").await, "", "what went wrong before does not matter now");
         }
         assert_eq!(stage.objects("/team1").await, ["/team1"], "a deleted window brings nothing back");
 
