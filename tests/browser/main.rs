@@ -16,6 +16,7 @@ mod chrome;
 mod connection;
 mod family;
 mod keyboard;
+mod readme;
 mod safety;
 mod server;
 mod snippet;

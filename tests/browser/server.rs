@@ -1,7 +1,7 @@
 //! The real binary, serving a directory of its own.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tempfile::TempDir;
@@ -32,6 +32,16 @@ impl Server {
     /// Ends it without any warning.
     pub(crate) async fn kill(&mut self) {
         within("the killed server ends", self.process.kill()).await.unwrap();
+    }
+
+    /// Waits until it has ended, whoever ended it.
+    pub(crate) async fn ended(&mut self) {
+        within("the server ends", self.process.wait()).await.unwrap();
+    }
+
+    /// Its working directory, which has its data directory in it.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Asks it to stop, and waits until it has.
