@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::ChildStdout;
 use url::{ParseError, Url};
 
-use crate::{DEADLINE, within};
+use crate::{DEADLINE, free_port, within};
 
 const SWITCHES: &[&str] = &[
     "--headless",
@@ -72,8 +72,9 @@ pub(crate) struct Chrome {
 impl Chrome {
     pub(crate) async fn start(programs: &Programs) -> Self {
         let profile = tempfile::tempdir().unwrap();
-        let mut driver = Driver::start(programs);
-        let port = within("chromedriver starts", driver.port()).await;
+        let port = free_port();
+        let mut driver = Driver::start(programs, port);
+        within("chromedriver starts", driver.ready()).await;
         let capabilities = capabilities(programs, &profile);
         let mut builder = ClientBuilder::new(HttpConnector::new());
         let session = builder.capabilities(capabilities);
@@ -95,22 +96,24 @@ impl Drop for Chrome {
 struct Driver(Option<Child>);
 
 impl Driver {
-    fn start(programs: &Programs) -> Self {
+    fn start(programs: &Programs, port: u16) -> Self {
         let mut command = Command::new(&programs.chromedriver);
-        command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.arg(format!("--port={port}")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         // A group of its own, which the browser belongs to as well.
         Self(Some(command.process_group(0).spawn().unwrap()))
     }
 
-    async fn port(&mut self) -> u16 {
+    async fn ready(&mut self) {
         let stdout = self.0.as_mut().and_then(|driver| driver.stdout.take()).unwrap();
         let mut lines = BufReader::new(ChildStdout::from_std(stdout).unwrap()).lines();
+        let mut said = Vec::new();
         while let Some(line) = lines.next_line().await.unwrap() {
-            if let Some((_, port)) = line.split_once("started successfully on port ") {
-                return port.trim_end_matches('.').parse().unwrap();
+            if line.contains("started successfully") {
+                return;
             }
+            said.push(line);
         }
-        panic!("chromedriver did not start");
+        panic!("chromedriver did not start: {said:?}");
     }
 }
 

@@ -25,7 +25,7 @@ fn commands(block: &str) -> Vec<(String, String)> {
     for line in block.lines() {
         match (line.strip_prefix("$ "), commands.last_mut()) {
             (Some(command), _) => commands.push((command.to_owned(), String::new())),
-            (None, Some((_, printed))) => printed.push_str(&format!("{line}\n")),
+            (None, Some((_, printed))) => printed.extend([line, "\n"]),
             (None, None) => panic!("a block begins with what no command printed: {line}"),
         }
     }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::within;
+use crate::{free_port, within};
 
 /// A server that is killed when the test ends, however it ends; then its log is shown if the test failed.
 pub(crate) struct Server {
@@ -20,7 +20,7 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (process, address) = serve(&directory, "127.0.0.1:0").await;
+        let (process, address) = serve(&directory, &format!("127.0.0.1:{}", free_port())).await;
         Self { process, address, directory }
     }
 
