@@ -1,6 +1,7 @@
 // Shows how the connection stands: the word in the header, and the panel of a closed object.
 
 import { byId, setText } from "/dom.js";
+import { clearError } from "/notice.js";
 
 const CLOSED = {
   deleted: {
@@ -55,6 +56,7 @@ export class StatusView {
     for (const part of document.querySelectorAll(".acts")) part.inert = Boolean(panel);
     if (!panel) return;
     byId("retry").hidden = true;
+    clearError();
     setText(byId("closed-title"), panel.title);
     setText(byId("closed-reason"), panel.reason ?? reason);
     setText(byId("reopen"), panel.action);
