@@ -13,8 +13,8 @@
 //! # Why
 //! The keys that exist are those of the serialized [`Config::default`], so there is no second list of keys to keep in step.
 //! Every setting is first checked alone against the defaults: that is how all problems are reported at once, each with the
-//! file, variable or flag it came from. (A generic layering crate was tried first: it knows of a variable only that it came
-//! from "the environment", and it reads a route pattern such as `/ws/*` as a path expression.)
+//! file, variable or flag it came from. (The generic layering crate `config` does not do: it knows of a variable only that
+//! it came from "the environment", and it reads a route pattern such as `/ws/*` as a path expression.)
 
 mod error;
 mod layers;

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -35,7 +36,6 @@ impl Inner {
         let mut turn = Turn::new(self, &slot.path, stored);
         turn.draft.sender = sender.cloned();
         let whole = sender.is_some_and(|sender| sender.version() == Version::V1);
-        let began = std::time::Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| {
             let value = handler(&mut *live.class, &mut turn)?;
             let state = if whole && turn.draft.published.is_some() { Some(live.class.state(&mut turn)?) } else { None };
@@ -43,7 +43,9 @@ impl Inner {
             live.class.save(&mut run.scratch)?;
             Ok((value, state))
         }));
-        live.definition.observe(began.elapsed(), what);
+        let now = Instant::now();
+        live.definition.observe(now - run.now, what);
+        run.now = now;
         let draft = turn.draft;
         let result = match result {
             Ok(Ok((value, state))) => match self.keep(slot, stored, live, run, &before, &draft) {

@@ -1,7 +1,7 @@
 //! What a class is: a plain value that is driven by events.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::Error;
 use super::turn::Turn;
-use crate::limits::LONG_TURN;
+use crate::limits::{LONG_TURN, WARY_TURNS};
 use crate::metrics::Metrics;
 use crate::protocol::{Code, Frame, Message};
 
@@ -143,8 +143,8 @@ type Make = fn(Option<&[u8]>) -> Result<Box<dyn Instance>, Error>;
 pub(crate) struct Definition {
     pub(crate) name: Arc<str>,
     make: Make,
-    /// Whether a turn of this class was ever so long that it must not hold up others.
-    long: AtomicBool,
+    /// How many more turns of this class run where they hold up nobody, because one was long.
+    wary: AtomicU32,
     pub(crate) turn_seconds: Histogram,
     pub(crate) active: IntGauge,
     pub(crate) asleep: IntGauge,
@@ -162,7 +162,7 @@ impl Definition {
                     Err(error) => Err(Error::internal(format!("saved state cannot be read: {error}"))),
                 },
             },
-            long: AtomicBool::new(false),
+            wary: AtomicU32::new(0),
             turn_seconds: metrics.turn_seconds.with_label_values(&[name]),
             active: metrics.objects.with_label_values(&[name, "active"]),
             asleep: metrics.objects.with_label_values(&[name, "asleep"]),
@@ -174,20 +174,31 @@ impl Definition {
         (self.make)(saved)
     }
 
+    /// Whether turns of this class may hold up others.
     pub(crate) fn is_long(&self) -> bool {
-        self.long.load(Ordering::Relaxed)
+        self.wary.load(Ordering::Relaxed) > 0
     }
 
     /// Notes how long a turn took; `what` names the event.
+    ///
+    /// A long turn makes the class suspect for a while, not for ever: a thread that was preempted looks the same from here,
+    /// and giving its place away costs a short turn many times its own time.
     pub(crate) fn observe(&self, took: Duration, what: &str) {
         self.turn_seconds.observe(took.as_secs_f64());
-        if took > LONG_TURN && !self.long.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                class = &*self.name,
-                event = what,
-                ?took,
-                "a turn took longer than {LONG_TURN:?}; from now on this class runs where it holds up nobody else"
-            );
+        if took > LONG_TURN {
+            if self.wary.swap(WARY_TURNS, Ordering::Relaxed) == 0 {
+                tracing::warn!(
+                    class = &*self.name,
+                    event = what,
+                    ?took,
+                    "a turn took longer than {LONG_TURN:?}; turns of this class run where they hold up nobody, until \
+                     {WARY_TURNS} in a row were short"
+                );
+            }
+        } else if self.is_long() {
+            // Two at once may count one too few or many, which does not matter.
+            let wary = self.wary.load(Ordering::Relaxed);
+            self.wary.store(wary.saturating_sub(1), Ordering::Relaxed);
         }
     }
 }

@@ -6,8 +6,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::Error;
 use super::body::Body;
 use super::event::{Answer, Effect, Event};
 use super::namespace::{Inner, Slot};
@@ -28,6 +28,8 @@ pub(super) struct Run {
     pub(super) told: Option<(u64, Frame)>,
     pub(super) panicked: bool,
     pub(super) scratch: Vec<u8>,
+    /// When the last turn ended: the clock is read once a turn.
+    pub(super) now: Instant,
 }
 
 impl Run {
@@ -39,6 +41,7 @@ impl Run {
             told: None,
             panicked: false,
             scratch: Vec::new(),
+            now: Instant::now(),
         }
     }
 
@@ -105,20 +108,16 @@ impl Inner {
         } else {
             self.commit_deletion(slot, set)
         };
-        let error = match committed {
-            Some(Ok(_)) => None,
-            Some(Err(error)) => Some(error.into()),
-            None => Some(Error::deleted()),
-        };
-        match (&error, committed) {
-            (None, Some(Ok(seq))) => self.release(slot, effects, seq),
-            (Some(error), _) => {
-                let failed = effects.into_iter().filter_map(|effect| effect.failed(error)).collect();
+        match committed {
+            Some(Ok(seq)) => self.release(slot, effects, seq),
+            Some(Err(error)) => {
+                let error = error.into();
+                let failed = effects.into_iter().filter_map(|effect| effect.failed(&error)).collect();
                 self.release(slot, failed, Seq::NONE);
             }
-            (None, _) => {}
+            None => self.release_dead(slot, effects, self.end_of(slot)),
         }
-        if error.is_some() || run.panicked {
+        if run.panicked || !matches!(committed, Some(Ok(_))) {
             // What is in memory is not what is in storage: it is read anew, behind everything that is on its way there.
             run.panicked = false;
             drop(body.sleep());
@@ -132,7 +131,7 @@ impl Inner {
             match effect {
                 // Whoever asked may be gone; then nobody waits for the answer.
                 Effect::Json(reply, result) => drop(reply.send((seq, result))),
-                Effect::Response(reply, result) => drop(reply.send((seq, result))),
+                Effect::Response(reply, result) => drop(reply.send((seq, *result))),
                 Effect::Done(reply, result) => drop(reply.send((seq, result))),
                 Effect::Answer(session, Answer { id, frame }) => session.answer(seq, id, frame),
                 Effect::Handled(session) => session.handled(),

@@ -81,14 +81,30 @@ impl Inner {
             _ => (Seq::NONE, super::STORAGE_FAILED),
         };
         Self::wake_waiting(slot);
-        let opening =
-            events.iter().filter_map(|event| if let Event::Open(session) = event { Some(session) } else { None });
-        opening.for_each(|session| session.close(seq, close));
-        let refused: Vec<Effect> = events.into_iter().filter_map(|event| event.refuse(Error::deleted())).collect();
-        self.release(slot, refused, Seq::NONE);
+        let refused = events.into_iter().filter_map(|event| event.refuse(Error::deleted())).collect();
+        self.release_dead(slot, refused, end);
         if let Some(body) = body {
             body.close(seq, close);
         }
+    }
+
+    /// Hands on what is left of effects whose slot ended before they could be committed.
+    pub(super) fn release_dead(self: &Arc<Self>, slot: &Arc<Slot>, effects: Vec<Effect>, end: Life) {
+        let (seq, close, result, error) = match end {
+            // What was to be deleted lies below what was: it is gone with it, and as durably.
+            Life::Deleted(seq) => (seq, super::DELETED, Ok(()), Error::deleted()),
+            _ => (Seq::NONE, super::STORAGE_FAILED, Err(Error::dropped()), Error::dropped()),
+        };
+        let (mut done, mut failed) = (Vec::new(), Vec::new());
+        for effect in effects {
+            match effect {
+                Effect::Done(reply, _) => done.push(Effect::Done(reply, result.clone())),
+                Effect::First(session, _) | Effect::Refuse(session, _) => session.close(seq, close),
+                other => failed.extend(other.failed(&error)),
+            }
+        }
+        self.release(slot, done, seq);
+        self.release(slot, failed, Seq::NONE);
     }
 
     /// How a slot ended; waits for the step that is ending it.

@@ -51,6 +51,11 @@ impl Error {
         Self::conflict("deleted: the object was deleted before it came to this request")
     }
 
+    /// The object was taken out of memory for a deletion that then failed; the request did nothing.
+    pub(crate) fn dropped() -> Self {
+        Self::new(Code::Unavailable, "storage failed before the object came to this request; try again")
+    }
+
     /// The object's class panicked in this turn.
     pub(crate) fn panicked() -> Self {
         Self::internal("the handler panicked")

@@ -77,7 +77,7 @@ impl Event {
     pub(crate) fn refuse(self, error: Error) -> Option<Effect> {
         Some(match self {
             Self::Call { reply, .. } | Self::State { reply } => Effect::Json(reply, Err(error)),
-            Self::Fetch { reply, .. } => Effect::Response(reply, Err(error)),
+            Self::Fetch { reply, .. } => Effect::Response(reply, Box::new(Err(error))),
             Self::Delete { reply, .. } => Effect::Done(reply, Err(error)),
             Self::Message(session, _) => Effect::Answer(session, Answer::error(None, error)),
             Self::Open(session) => Effect::Refuse(session, error),
@@ -105,7 +105,7 @@ pub(crate) enum Effect {
     /// An answer to a request.
     Json(Reply<Bytes>, Result<Bytes, Error>),
     /// An answer to a [`Event::Fetch`].
-    Response(Reply<http::Response<Bytes>>, Result<http::Response<Bytes>, Error>),
+    Response(Reply<http::Response<Bytes>>, Box<Result<http::Response<Bytes>, Error>>),
     /// A request without a result was done.
     Done(Reply<()>, Result<(), Error>),
     /// An answer to a socket's message.
@@ -132,7 +132,7 @@ impl Effect {
     pub(crate) fn failed(self, error: &Error) -> Option<Self> {
         Some(match self {
             Self::Json(reply, _) => Self::Json(reply, Err(error.clone())),
-            Self::Response(reply, _) => Self::Response(reply, Err(error.clone())),
+            Self::Response(reply, _) => Self::Response(reply, Box::new(Err(error.clone()))),
             Self::Done(reply, _) => Self::Done(reply, Err(error.clone())),
             Self::Answer(session, Answer { id, .. }) => Self::Answer(session, Answer::error(id, error.clone())),
             Self::First(session, _) | Self::Refuse(session, _) => Self::Refuse(session, error.clone()),

@@ -40,7 +40,7 @@ impl Inner {
             }
             Event::Fetch { request, reply } => {
                 let result = self.attempt(slot, body, run, None, "fetch", |class, turn| class.fetch(turn, &request));
-                run.effects.push(Effect::Response(reply, result));
+                run.effects.push(Effect::Response(reply, Box::new(result)));
             }
             Event::Open(session) => self.open(slot, body, run, session),
             Event::Message(session, frame) => self.message(slot, body, run, &session, &frame),

@@ -7,8 +7,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
-use tokio::time::Instant;
-
 use super::body::Body;
 use super::commit::Run;
 use super::event::Event;
@@ -107,7 +105,7 @@ impl Inner {
     ) -> Option<Box<Body>> {
         let mut events = VecDeque::from(events);
         let mut run = Run::new(&slot.path);
-        let mut started = Instant::now();
+        let mut started = run.now;
         self.forget_failed(slot, &mut body);
         while let Some(event) = events.pop_front() {
             if event.needs_stored() && body.stored.is_none() && self.must_wait(&body, waker) {
@@ -118,10 +116,10 @@ impl Inner {
                 return self.park_until(slot, body, events.into(), decided);
             }
             self.handle(slot, &mut body, &mut run, event);
-            if run.is_full() || (!events.is_empty() && started.elapsed() > RUN_TIME) {
+            if run.is_full() || (!events.is_empty() && run.now - started > RUN_TIME) {
                 self.commit(slot, &mut body, &mut run);
                 self.forget_failed(slot, &mut body);
-                started = Instant::now();
+                started = run.now;
             }
         }
         self.commit(slot, &mut body, &mut run);

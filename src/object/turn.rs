@@ -11,7 +11,8 @@ use super::children::Children;
 use super::event::{Answer, Effect};
 use super::namespace::{Inner, Slot};
 use super::session::Session;
-use crate::path::{ObjectName, ObjectPath};
+use crate::limits::PATH_BYTES;
+use crate::path::{self, ObjectName, ObjectPath};
 use crate::protocol::{self, Change, Code, Frame, Id};
 use crate::storage::{Child, Record, WriteSet};
 
@@ -110,8 +111,12 @@ impl Turn<'_> {
                 self.path, self.record.children, limits.children_per_object
             )));
         }
-        self.namespace.check_object_limit()?;
         let path = self.path.child(name);
+        if path.as_str().len() > PATH_BYTES {
+            let text = path::Error::TooLong(path.as_str().len()).to_string();
+            return Err(Error::new(Code::PathTooLong, text));
+        }
+        self.namespace.check_object_limit()?;
         let class = match self.namespace.storage.load(&path)? {
             Some(record) => record.class,
             None => self.namespace.registry.class_for(&path),

@@ -149,22 +149,9 @@ impl Connection {
         if out.is_empty() {
             return Poll::Ready(Ok(false));
         }
-        let (mut close, mut resync) = (None, false);
-        let frames: Vec<Frame> = out
-            .into_iter()
-            .filter_map(|outgoing| match outgoing {
-                Outgoing::Frame(frame) => Some(frame),
-                Outgoing::Close(reason) => {
-                    close = Some(reason);
-                    None
-                }
-                Outgoing::Resync => {
-                    resync = true;
-                    None
-                }
-            })
-            .collect();
-        let written = self.stream.get_mut().poll_frames(context, &frames);
+        let written = self.stream.get_mut().poll_frames(context, &out);
+        let resync = out.contains(&Outgoing::Resync);
+        let close = out.iter().find_map(|due| if let Outgoing::Close(close) = due { Some(*close) } else { None });
         if let Some(close) = close {
             self.close(CloseCode::from(close.code), close.reason);
         } else if resync && self.socket.open().is_err() {

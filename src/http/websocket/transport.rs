@@ -17,6 +17,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::object::Outgoing;
 use crate::protocol::Frame;
 
 /// A payload up to this size is copied beside its neighbours; a larger one is written from where it lies.
@@ -43,14 +44,15 @@ impl Transport {
         Self { stream, rest: VecDeque::new() }
     }
 
-    /// Writes frames; what the socket does not take now is kept, and [`Transport::poll_rest`] goes on with it.
-    pub(super) fn poll_frames(&mut self, context: &mut Context<'_>, frames: &[Frame]) -> Poll<io::Result<()>> {
+    /// Writes the frames that are due; what the socket does not take now is kept, and [`Transport::poll_rest`] goes on with it.
+    pub(super) fn poll_frames(&mut self, context: &mut Context<'_>, due: &[Outgoing]) -> Poll<io::Result<()>> {
         BURST.with_borrow_mut(|burst| {
             burst.clear();
-            for frame in frames {
-                let (kind, payload) = match frame {
-                    Frame::Text(payload) => (TEXT, payload),
-                    Frame::Binary(payload) => (BINARY, payload),
+            for outgoing in due {
+                let (kind, payload) = match outgoing {
+                    Outgoing::Frame(Frame::Text(payload)) => (TEXT, payload),
+                    Outgoing::Frame(Frame::Binary(payload)) => (BINARY, payload),
+                    Outgoing::Close(_) | Outgoing::Resync => continue,
                 };
                 put_header(burst, kind, payload.len());
                 if payload.len() <= COPIED_BYTES {
