@@ -60,8 +60,11 @@ pub(super) fn upgrade(edge: &Edge, path: &str, mut request: Request) -> Result<R
             tracing::error!("an upgraded connection is not a TCP stream");
             return;
         };
-        let (stream, read) = (parts.io.into_inner(), parts.read_buf.into());
-        connection::Connection::new(stream, read, socket, options).await.run(stopping).await;
+        // Copied, because it would keep the whole buffer of the request's head with it for as long as the socket lives.
+        let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
+        // Boxed, so that what only setting it up needs is not part of the task for as long as the socket lives.
+        let mut connection = Box::pin(connection::Connection::new(stream, read, socket, options)).await;
+        connection.run(&stopping).await;
         drop(permit);
     });
     Ok(response)

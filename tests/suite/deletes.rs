@@ -70,7 +70,7 @@ async fn fp9_sockets_of_the_whole_subtree_close() {
     parent.expect(state(0)).await;
     parent.expect_nothing().await;
     beside.expect_nothing().await;
-    eventually("the closed sockets are forgotten", async || server.metrics().await.sockets() == 2.0).await;
+    eventually("the closed sockets are forgotten", async || server.metrics().await.sockets() == 2).await;
 }
 
 #[tokio::test]

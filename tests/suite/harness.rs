@@ -23,20 +23,17 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use binary::{Binary, finished};
-pub(crate) use client::{Client, Response, read_response};
+pub(crate) use client::{Client, exchange, read_response};
 pub(crate) use frames::*;
-pub(crate) use metrics::Metrics;
-pub(crate) use socket::{Socket, closing};
+pub(crate) use socket::Socket;
 
 /// How long a test waits for anything before it fails: far longer than anything takes on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A future's value, or a failure that says what was waited for.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(DEADLINE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("{what}: nothing within {DEADLINE:?}"),
-    }
+    let value = tokio::time::timeout(DEADLINE, future).await;
+    value.unwrap_or_else(|late| panic!("{what}: nothing within {DEADLINE:?}: {late}"))
 }
 
 /// Looks until it is so. Only for what nothing tells of: a count in the metrics, a file.
@@ -74,7 +71,7 @@ impl Server {
     pub(crate) fn configured(toml: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = configuration(toml);
-        config.storage.data_dir = directory.path().to_owned();
+        directory.path().clone_into(&mut config.storage.data_dir);
         let (address, running) = Running::start(config.clone());
         Self { client: Client::new(address), config, running: Some(running), _directory: directory }
     }

@@ -76,7 +76,7 @@ impl Connection {
     }
 
     /// Serves the socket until it is over.
-    pub(super) async fn run(mut self, stopping: CancellationToken) {
+    pub(super) async fn run(&mut self, stopping: &CancellationToken) {
         if self.socket.open().is_err() {
             self.close(CloseCode::Again, "too many sockets");
         }
@@ -117,6 +117,7 @@ impl Connection {
 
     /// Writes what is due; answers whether there was anything.
     fn write(&mut self, context: &mut Context<'_>) -> Result<bool, Gone> {
+        let before = self.stalled.map(|_| self.stream.get_ref().unwritten());
         let mut wrote = false;
         let polled = loop {
             match self.poll_write(context) {
@@ -124,12 +125,20 @@ impl Connection {
                 other => break other,
             }
         };
-        match polled {
-            Poll::Ready(Ok(_)) => self.stalled = None,
+        let takes_nothing = match polled {
             Poll::Ready(Err(Gone)) => return Err(Gone),
-            Poll::Pending if wrote || self.stalled.is_none() => self.stalled = Some(Instant::now()),
-            Poll::Pending => {}
+            Poll::Ready(Ok(_)) => false,
+            Poll::Pending => !wrote && before == Some(self.stream.get_ref().unwritten()),
+        };
+        if takes_nothing {
+            return Ok(false);
         }
+        if before.is_some() {
+            // What the system had no room for it takes only because the peer took something: it is there.
+            self.heard = Instant::now();
+            self.pinged = None;
+        }
+        self.stalled = polled.is_pending().then(Instant::now);
         Ok(wrote)
     }
 
@@ -158,7 +167,9 @@ impl Connection {
             self.close(CloseCode::Again, "too many sockets");
         }
         ready!(written).map_err(|_| Gone)?;
-        Poll::Ready(Ok(drained == Drained::More || close.is_some() || resync))
+        // While stopping, what was just written may have been the last: then the close frame is due.
+        let stopping = self.phase == Phase::Stopping;
+        Poll::Ready(Ok(drained == Drained::More || close.is_some() || resync || stopping))
     }
 
     /// Reads what is there and hands it over; answers whether there was anything.

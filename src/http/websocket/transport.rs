@@ -101,6 +101,11 @@ impl Transport {
         Poll::Ready(Ok(()))
     }
 
+    /// How many bytes of our frames the socket has not taken yet.
+    pub(super) fn unwritten(&self) -> usize {
+        self.rest.iter().map(Bytes::len).sum()
+    }
+
     /// Reads and throws away what the peer still sends; ready at its end.
     pub(super) fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut scratch = [0; 4 << 10];

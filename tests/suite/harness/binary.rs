@@ -33,8 +33,16 @@ impl Binary {
         Self::start_by(shell, variables).await
     }
 
-    async fn start_by(mut command: Command, variables: &[(&str, &str)]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+    /// Starts another on the data of this one, which has ended.
+    pub(crate) async fn again(self) -> Self {
+        Self::start_in(self.directory, Command::new(env!("CARGO_BIN_EXE_fleet")), &[]).await
+    }
+
+    async fn start_by(command: Command, variables: &[(&str, &str)]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), command, variables).await
+    }
+
+    async fn start_in(directory: TempDir, mut command: Command, variables: &[(&str, &str)]) -> Self {
         prepare(&mut command, directory.path(), variables);
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());

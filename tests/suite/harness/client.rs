@@ -101,6 +101,18 @@ impl Client {
         Metrics::new(self.get("/.fleet/metrics").await.assert(200).text())
     }
 
+    /// A connection whose upgrade is done, for whoever speaks for itself from there on.
+    pub(crate) async fn raw_socket(&self, target: &str, more: &str) -> (TcpStream, Response) {
+        let head = format!(
+            "GET {target} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{more}\r\n",
+            self.address
+        );
+        let mut stream = self.connect().await;
+        let response = exchange(&mut stream, head.as_bytes()).await;
+        (stream, response)
+    }
+
     /// A WebSocket that is opened when it is awaited.
     pub(crate) fn upgrade(&self, target: &str) -> Opening {
         Opening::new(self.address, target)
@@ -177,7 +189,7 @@ impl Request {
         // The answer may come before all is sent, and then nothing more is taken.
         let sent = async {
             let _ = write.write_all(&bytes).await;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             response = read_response(&mut read, is_head) => response,
@@ -196,6 +208,15 @@ impl IntoFuture for Request {
             within(&what, self.send()).await
         })
     }
+}
+
+/// Sends these bytes and reads one response.
+pub(crate) async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Response {
+    within("a response", async {
+        stream.write_all(request).await.unwrap();
+        read_response(stream, false).await
+    })
+    .await
 }
 
 /// Reads one response.
@@ -217,7 +238,7 @@ pub(crate) async fn read_response(stream: &mut (impl tokio::io::AsyncRead + Unpi
         .collect();
     let mut response = Response { status, headers, body: bytes };
     let length = match response.header("content-length").map(str::parse) {
-        _ if is_head || status == 304 || status == 101 => 0,
+        _ if is_head || status == 304 || status == 101 => 0usize,
         Some(length) => length.unwrap(),
         None => usize::MAX,
     };

@@ -1,5 +1,7 @@
 //! The words of the protocol: what is sent, and what is expected.
 
+#![allow(clippy::needless_pass_by_value)] // Words are written as they read.
+
 use serde_json::{Value, json};
 
 /// `{"type":"increment"}`

@@ -5,9 +5,9 @@ use std::pin::Pin;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::HeaderValue;
-use http::header::{HeaderName, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{HeaderName, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL};
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -20,6 +20,7 @@ pub(crate) struct Opening {
     address: SocketAddr,
     target: String,
     headers: Vec<(HeaderName, String)>,
+    receive_buffer: Option<u32>,
 }
 
 /// An open WebSocket.
@@ -36,15 +37,22 @@ pub(crate) struct Socket {
 pub(crate) struct Refused {
     pub(crate) status: u16,
     pub(crate) body: Value,
+    pub(crate) retry_after: Option<String>,
 }
 
 impl Opening {
     pub(super) fn new(address: SocketAddr, target: &str) -> Self {
-        Self { address, target: target.to_owned(), headers: Vec::new() }
+        Self { address, target: target.to_owned(), headers: Vec::new(), receive_buffer: None }
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.parse().unwrap(), value.to_owned()));
+        self
+    }
+
+    /// Lets the kernel keep only about so many bytes that were not read.
+    pub(crate) fn receive_buffer(mut self, bytes: u32) -> Self {
+        self.receive_buffer = Some(bytes);
         self
     }
 
@@ -54,7 +62,11 @@ impl Opening {
     }
 
     async fn open(self) -> Result<Socket, Refused> {
-        let stream = TcpStream::connect(self.address).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        if let Some(bytes) = self.receive_buffer {
+            socket.set_recv_buffer_size(bytes).unwrap();
+        }
+        let stream = socket.connect(self.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let mut request = format!("ws://{}{}", self.address, self.target).into_client_request().unwrap();
         for (name, value) in self.headers {
@@ -69,9 +81,9 @@ impl Opening {
             }
             Err(Error::Http(response)) => {
                 let body = serde_json::from_slice(response.body().as_deref().unwrap_or_default());
-                Err(Refused { status: response.status().as_u16(), body: body.unwrap_or_default() })
+                let retry_after = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned());
+                Err(Refused { status: response.status().as_u16(), body: body.unwrap_or_default(), retry_after })
             }
-            // A client must refuse a server that answers an offer with nothing; this one only wants to look.
             Err(error) => panic!("the upgrade failed: {error}"),
         }
     }
@@ -212,6 +224,16 @@ impl Socket {
         }
     }
 
+    /// The whole stream, for whoever reads and writes apart.
+    pub(crate) fn into_stream(self) -> WebSocketStream<TcpStream> {
+        self.stream
+    }
+
+    /// The transport alone; what was read and not taken is lost.
+    pub(crate) fn into_transport(self) -> TcpStream {
+        self.stream.into_inner()
+    }
+
     /// Closes the socket as a good client does.
     pub(crate) async fn close(mut self) {
         within("closing", self.stream.close(None)).await.unwrap();
@@ -220,10 +242,7 @@ impl Socket {
 }
 
 /// Reads until the close frame; `None` when the connection ends without one.
-pub(crate) async fn closing(
-    stream: &mut WebSocketStream<TcpStream>,
-    mut skipped: impl FnMut(Message),
-) -> Option<CloseFrame> {
+async fn closing(stream: &mut WebSocketStream<TcpStream>, mut skipped: impl FnMut(Message)) -> Option<CloseFrame> {
     loop {
         match within("a close frame", stream.next()).await {
             Some(Ok(Message::Close(frame))) => return frame,
