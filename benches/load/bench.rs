@@ -1,8 +1,9 @@
 //! What the scenarios share: where the data go, the servers they start, the raw limits, the table.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -52,7 +53,7 @@ impl Bench {
         std::fs::create_dir_all(&parent)?;
         let scratch = TempDir::with_prefix_in("load-", parent.canonicalize()?)?;
         let disk = Disk::new(scratch.path())?;
-        let echo = raw("echo", scratch.path())?;
+        let echo = raw("echo")?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH)?;
         Ok(Self {
             args,
@@ -66,8 +67,8 @@ impl Bench {
     }
 
     /// The raw limit of fan-out.
-    pub(crate) fn start_raw_fan(&self) -> Result<Process> {
-        raw("fan", self.scratch.path())
+    pub(crate) fn start_raw_fan() -> Result<Process> {
+        raw("fan")
     }
 
     /// The server to load: the one at `--url`, or a fresh one with an empty data directory.
@@ -102,7 +103,7 @@ impl Bench {
                 command.env_remove(name);
             }
         }
-        Process::start(command, &self.log())
+        Process::start(command, File::create(self.log())?.into())
     }
 
     /// Where the last server that was started logs.
@@ -152,8 +153,8 @@ impl Server {
 }
 
 /// Starts this program again, as a raw limit, so that client and server are two processes as they are with fleet.
-fn raw(kind: &str, scratch: &Path) -> Result<Process> {
+fn raw(kind: &str) -> Result<Process> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--raw", kind]);
-    Process::start(command, &scratch.join(format!("{kind}.log")))
+    Process::start(command, Stdio::inherit())
 }

@@ -1,9 +1,9 @@
 //! The other process: the real binary, or a raw limit; started, and surely stopped.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -25,24 +25,19 @@ pub(crate) struct Process {
     /// A raw limit ends when this is closed.
     _stdin: Option<ChildStdin>,
     pub(crate) address: SocketAddr,
-    log: PathBuf,
 }
 
 impl Process {
-    /// Starts a process and waits for its first line, `listening on http://ADDR:PORT`. Its log goes to `log`.
-    pub(crate) fn start(mut command: Command, log: &Path) -> Result<Self> {
+    /// Starts a process and waits for its first line, `listening on http://ADDR:PORT`. Its log goes where
+    /// `log` says.
+    pub(crate) fn start(mut command: Command, log: Stdio) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(File::create(log)?)
+            .stderr(log)
             .spawn()
             .map_err(|error| format!("{command:?}: {error}"))?;
-        let mut process = Self {
-            _stdin: child.stdin.take(),
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            log: log.to_owned(),
-            child,
-        };
+        let mut process = Self { _stdin: child.stdin.take(), address: SocketAddr::from(([127, 0, 0, 1], 0)), child };
         let stdout = process.child.stdout.take().ok_or("a process without standard output")?;
         let line = first_line(stdout).recv_timeout(PATIENCE);
         let address = line.as_deref().unwrap_or_default().trim_end().strip_prefix("listening on http://");
@@ -74,9 +69,9 @@ impl Process {
         Ok(())
     }
 
-    /// An error about this process, with the end of its log.
+    /// An error about this process.
     fn complain(&self, problem: &str) -> Box<dyn std::error::Error + Send + Sync> {
-        format!("process {}: {problem}\n{}", self.pid(), end_of_log(&self.log)).into()
+        format!("process {}: {problem}", self.pid()).into()
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {

@@ -16,8 +16,8 @@ use super::process::end_of_log;
 use super::table::{self, Row};
 use crate::Result;
 
-/// Descriptors that a process needs besides its sockets.
-const SPARE_DESCRIPTORS: u64 = 500;
+/// Descriptors that a process needs besides the sockets that are counted.
+const SPARE_DESCRIPTORS: u64 = 1_000;
 
 type Scenario = fn(&mut Bench) -> Result<()>;
 

@@ -21,7 +21,7 @@ struct Round {
 
 pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     let server = bench.server()?;
-    let plain = bench.start_raw_fan()?;
+    let plain = Bench::start_raw_fan()?;
     let path = format!("/{}/fan", bench.label);
     for in_flight in IN_FLIGHT {
         let (mut raw, mut fleet) = (Vec::new(), Vec::new());

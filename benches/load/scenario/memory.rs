@@ -13,6 +13,9 @@ use crate::load::table::{Row, thousands};
 use crate::load::traffic::{INCREMENT, refuse_error};
 use crate::load::{frame, objects};
 
+/// Sockets that are open before the first measurement, so that what the first of everything costs is not counted: heaps of
+/// threads, code that was never used.
+const WARM_UP: usize = 500;
 /// Time for a socket to become idle, whatever the server does about idle sockets.
 const IDLE: Duration = Duration::from_secs(3);
 /// Time to answer the last messages and to settle; far less than what makes an object hibernate.
@@ -50,7 +53,7 @@ fn idle_sockets(bench: &mut Bench) -> Result<()> {
 
 /// Bytes a socket, resident and anonymous.
 fn idle_growth(bench: &Bench, address: SocketAddr, pid: u32, path: &str) -> Result<(f64, f64)> {
-    drop(Socket::open(address, path)?);
+    let _warm = open_all(address, &vec![path.to_owned(); WARM_UP])?;
     let count = bench.args.sockets;
     let before = memory(pid)?;
     let mut sockets = open_all(address, &vec![path.to_owned(); count])?;
@@ -69,8 +72,8 @@ fn objects_with_socket(bench: &mut Bench) -> Result<()> {
     let count = bench.args.sockets;
     let process = bench.start(&bench.new_data_dir())?;
     let path = |number| format!("/{}/live/{number}", bench.label);
-    // One object more, so that what the first of everything costs is not counted.
-    increment_each(&mut open_all(process.address, &[path(count)])?)?;
+    let mut warm = open_all(process.address, &(count..count + WARM_UP).map(path).collect::<Vec<_>>())?;
+    increment_each(&mut warm)?;
     let before = memory(process.pid())?;
     let began = Instant::now();
     let mut sockets = open_all(process.address, &(0..count).map(path).collect::<Vec<_>>())?;
@@ -89,7 +92,7 @@ fn objects_with_socket(bench: &mut Bench) -> Result<()> {
     let each = growth(before.resident, live.resident, count);
     let row = Row::new("memory of a live object with a socket", bytes(each))
         .goal("≤ 8,192 B", each <= 8_192.0)
-        .note(format!("{active} of {count} objects live, {took:.1} s after the first"));
+        .note(format!("{active} of {} objects live, {took:.1} s after the first", count + WARM_UP));
     bench.rows.push(row);
     let each = growth(before.resident, asleep.resident, count);
     let row = Row::new("memory of a hibernated object with a socket", bytes(each))
