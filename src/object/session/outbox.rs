@@ -96,8 +96,11 @@ impl Outbox {
         if self.closing {
             return;
         }
-        if let Entry::Answer { frame, .. } = &what {
-            self.answer_bytes += frame.len();
+        match &what {
+            Entry::Answer { frame, .. } => self.answer_bytes += frame.len(),
+            // A whole state holds all news before it, which must not merge with what comes after it.
+            Entry::First(_) => (self.early, self.late) = (None, None),
+            Entry::Told(_) | Entry::Close(_) => {}
         }
         let order = self.order();
         self.queue.push_back(Queued { order, seq, what });
@@ -123,20 +126,23 @@ impl Outbox {
     }
 
     pub(super) fn push_state(&mut self, seq: Seq, frame: Frame) {
-        self.push_news(seq, News::State(frame));
+        // It replaces whatever there is.
+        self.push_news(seq, News::State(frame), |_| Outcome::Durable);
     }
 
-    pub(super) fn push_change(&mut self, seq: Seq, change: &Change) {
-        self.push_news(seq, News::Change(change.clone()));
+    pub(super) fn push_change(&mut self, seq: Seq, change: &Change, outcome: impl Fn(Seq) -> Outcome) {
+        self.push_news(seq, News::Change(change.clone()), outcome);
     }
 
-    fn push_news(&mut self, seq: Seq, newer: News) {
+    fn push_news(&mut self, seq: Seq, newer: News, outcome: impl Fn(Seq) -> Outcome) {
         if self.closing {
             return;
         }
         let order = self.order();
         let place = if self.early.is_none() { &mut self.early } else { &mut self.late };
         let what = match place.take() {
+            // What has failed must not come out with what is durable.
+            Some(unsent) if matches!(outcome(unsent.seq), Outcome::Failed(_)) => News::Lost.and(newer),
             Some(unsent) => unsent.what.and(newer),
             None => newer,
         };
