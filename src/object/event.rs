@@ -142,7 +142,8 @@ impl Effect {
             Self::Done(reply, _) => Self::Done(reply, Err(error.clone())),
             Self::Answer(session, Answer { id, .. }) => Self::Answer(session, Answer::error(id, error.clone())),
             Self::First(session, _) | Self::Refuse(session, _) => Self::Refuse(session, error.clone()),
-            Self::Handled(session) => Self::Handled(session),
+            // Without an answer of its own it would be told nothing at all.
+            Self::Handled(session) => Self::Answer(session, Answer::error(None, error.clone())),
             Self::State(..) | Self::Change(..) | Self::Sockets(..) | Self::Tell(..) => return None,
         })
     }
