@@ -95,7 +95,7 @@ impl Session {
     /// A change that merges with an older one which is still unsent.
     pub(crate) fn change(self: &Arc<Self>, seq: Seq, change: &Change) {
         if !change.is_empty() {
-            self.push(seq, |outbox| outbox.push_change(seq, change));
+            self.push(seq, |outbox| outbox.push_change(seq, change, |seq| self.storage.outcome(seq)));
         }
     }
 
