@@ -10,7 +10,9 @@ use crate::client::Socket;
 use crate::server::Server;
 use crate::{eventually, seeded};
 
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 6;
+/// How often a client looks for the answer to a deletion, at most, before the server is killed.
+const LOOKS: usize = 3_000;
 const PARENTS: usize = 3;
 const CHILDREN: usize = 1_000;
 
@@ -67,8 +69,14 @@ async fn fp9_fp10_a_large_subtree_is_all_there_or_all_gone_however_often_it_is_k
         // Killed while it is being deleted.
         let mut http = server.http().await;
         let deleting = http.delete("/forest/old");
-        let pause = tokio::time::sleep(Duration::from_micros(rng.u64(..15_000)));
+        let looks = rng.usize(..LOOKS);
+        let pause = async {
+            for _ in 0..looks {
+                tokio::task::yield_now().await;
+            }
+        };
         let answered = tokio::select! {
+            biased;
             reply = deleting => { reply.unwrap().ok(); true }
             () = pause => false,
         };
@@ -80,7 +88,7 @@ async fn fp9_fp10_a_large_subtree_is_all_there_or_all_gone_however_often_it_is_k
         server.http().await.delete("/forest/old").await.unwrap().ok();
         // Killed while it is cleaned up, twice.
         for _ in 0..2 {
-            tokio::time::sleep(Duration::from_micros(rng.u64(..10_000))).await;
+            tokio::time::sleep(Duration::from_micros(rng.u64(..5_000))).await;
             server.kill().await;
             server = Server::start(directory.path()).await;
             assert_eq!(size(&server).await, 0);
