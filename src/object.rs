@@ -44,7 +44,7 @@ mod tell;
 mod tests;
 mod turn;
 
-pub use class::{Class, json, unknown_method};
+pub use class::{Class, append_json, json, unknown_method};
 pub use error::Error;
 pub use namespace::Options;
 pub use registry::Registry;

@@ -3,11 +3,10 @@
 //! Every agent is both a manager of the agents below it and an agent of the one above. The exact texts of its errors, and
 //! the order in which they are found, are those of the published pattern.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::object::{Class, Error, Turn, json, unknown_method};
+use crate::object::{Class, Error, Turn, append_json, json, unknown_method};
 use crate::path::ObjectName;
 use crate::protocol::Change;
 
@@ -18,18 +17,18 @@ pub struct Agent {
 }
 
 impl Class for Agent {
-    fn state(&mut self, turn: &mut Turn<'_>) -> Result<Bytes, Error> {
+    fn state(&mut self, turn: &mut Turn<'_>) -> Result<Vec<u8>, Error> {
         let agents = turn.children_json()?;
         let mut state = Vec::with_capacity(agents.len() + 64);
         state.extend_from_slice(br#"{"data":"#);
-        state.extend_from_slice(&json(self)?);
+        append_json(&mut state, self)?;
         state.extend_from_slice(br#","agents":"#);
         state.extend_from_slice(agents);
         state.push(b'}');
-        Ok(state.into())
+        Ok(state)
     }
 
-    fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Bytes, Error> {
+    fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
         match method {
             "increment" => self.increment(turn),
             "createAgent" => create_agent(turn, payload),
@@ -42,14 +41,14 @@ impl Class for Agent {
 }
 
 impl Agent {
-    fn increment(&mut self, turn: &mut Turn<'_>) -> Result<Bytes, Error> {
+    fn increment(&mut self, turn: &mut Turn<'_>) -> Result<Vec<u8>, Error> {
         self.count += 1;
         turn.publish(Change::field("count", self.count));
         json(self)
     }
 }
 
-fn create_agent(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Bytes, Error> {
+fn create_agent(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
     #[derive(Serialize)]
     struct Created<'a> {
         name: &'a str,
@@ -61,14 +60,14 @@ fn create_agent(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Bytes, Error>
     json(&Created { name: name.as_str(), path: path.as_str() })
 }
 
-fn delete_agent(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Bytes, Error> {
+fn delete_agent(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
     let name = name_of(payload)?;
     turn.delete_child(&name)?;
     turn.publish(Change::removed(name.as_str()));
-    Ok(Bytes::from_static(b"{}"))
+    Ok(b"{}".to_vec())
 }
 
-fn send_message(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Bytes, Error> {
+fn send_message(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
     let fields = Fields::of(payload);
     let message = fields.message()?;
     let recipient = match fields.recipient.map(text) {
@@ -82,13 +81,13 @@ fn send_message(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Bytes, Error>
     recipients(1)
 }
 
-fn broadcast(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Bytes, Error> {
+fn broadcast(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
     let sent = turn.message_children(Fields::of(payload).message()?)?;
     turn.publish(Change::none());
     recipients(sent)
 }
 
-fn recipients(count: u64) -> Result<Bytes, Error> {
+fn recipients(count: u64) -> Result<Vec<u8>, Error> {
     #[derive(Serialize)]
     struct Sent {
         recipients: u64,

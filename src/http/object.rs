@@ -40,7 +40,7 @@ pub(super) async fn call(edge: &Edge, path: &str, method: &str, request: Request
     }
     let (head, body) = request.into_parts();
     let payload = body::json(&head.headers, body, edge.options.message_bytes).await?;
-    Ok(json(edge.namespace.call(&path, method, payload).await?))
+    Ok(json(edge.namespace.call(&path, method, payload).await?.into()))
 }
 
 /// `POST PATH/_message`
@@ -77,7 +77,7 @@ pub(super) async fn message(edge: &Edge, path: &str, request: Request) -> Answer
 }
 
 async fn state(edge: &Edge, path: &ObjectPath) -> Answer {
-    let mut response = json(edge.namespace.state(path).await?);
+    let mut response = json(edge.namespace.state(path).await?.into());
     response.headers_mut().insert(VARY, ACCEPT.into());
     Ok(response)
 }

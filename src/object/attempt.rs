@@ -4,8 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::Error;
 use super::body::{Body, Live, Stored};
 use super::class::Instance;
@@ -107,7 +105,7 @@ impl Inner {
     }
 
     /// Adds a turn that succeeded to the run.
-    fn accept(slot: &Slot, body: &Body, run: &mut Run, mut draft: Draft, state: Option<Bytes>) {
+    fn accept(slot: &Slot, body: &Body, run: &mut Run, mut draft: Draft, state: Option<Vec<u8>>) {
         run.set.merge(draft.write_set(&slot.path));
         run.effects.append(&mut draft.effects);
         let sender = draft.sender.take();
@@ -120,7 +118,8 @@ impl Inner {
             }
             if let (Some(state), Some(sender)) = (state, &sender) {
                 let frame = protocol::state(&state);
-                run.told = Some((sender.id(), frame.clone()));
+                // Kept only if there is somebody else to tell.
+                run.told = Some((sender.id(), (body.sockets.whole() > 1).then(|| frame.clone())));
                 run.effects.push(if draft.id.is_none() {
                     answered = true;
                     Effect::Answer(Arc::clone(sender), Answer { id: None, frame })

@@ -39,7 +39,7 @@ pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
     ///
     /// # Errors
     /// Whatever the class finds wrong; storage that cannot be read.
-    fn state(&mut self, turn: &mut Turn<'_>) -> Result<Bytes, Error> {
+    fn state(&mut self, turn: &mut Turn<'_>) -> Result<Vec<u8>, Error> {
         let _ = turn;
         json(self)
     }
@@ -48,7 +48,7 @@ pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
     ///
     /// # Errors
     /// Whatever the class finds wrong; by default every method is unknown.
-    fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Bytes, Error> {
+    fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
         let _ = (turn, payload);
         Err(unknown_method(method))
     }
@@ -79,7 +79,7 @@ pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
         })?;
         turn.expect_answer(message.id);
         let result = self.call(turn, &message.kind, message.payload)?;
-        turn.answer(&result);
+        turn.answer(result);
         Ok(())
     }
 }
@@ -94,17 +94,26 @@ pub fn unknown_method(method: &str) -> Error {
 ///
 /// # Errors
 /// The value cannot be JSON: a map with keys that are not text, or a `Serialize` that fails.
-pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, Error> {
-    serde_json::to_vec(value)
-        .map(Bytes::from)
+pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
+    let mut text = Vec::with_capacity(32);
+    append_json(&mut text, value)?;
+    Ok(text)
+}
+
+/// Encodes a value as JSON text behind what is there.
+///
+/// # Errors
+/// As [`json`].
+pub fn append_json<T: Serialize + ?Sized>(into: &mut Vec<u8>, value: &T) -> Result<(), Error> {
+    serde_json::to_writer(into, value)
         .map_err(|error| Error::internal(format!("a value cannot be encoded as JSON: {error}")))
 }
 
 /// A [`Class`] whose type is not known: what the runtime holds.
 pub(crate) trait Instance: Send {
     fn activate(&mut self, turn: &mut Turn<'_>) -> Result<(), Error>;
-    fn state(&mut self, turn: &mut Turn<'_>) -> Result<Bytes, Error>;
-    fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Bytes, Error>;
+    fn state(&mut self, turn: &mut Turn<'_>) -> Result<Vec<u8>, Error>;
+    fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error>;
     fn fetch(&mut self, turn: &mut Turn<'_>, request: &http::Request<Bytes>) -> Result<http::Response<Bytes>, Error>;
     fn websocket_message(&mut self, turn: &mut Turn<'_>, frame: &Frame) -> Result<(), Error>;
     fn save(&self, into: &mut Vec<u8>) -> Result<(), Error>;
@@ -115,11 +124,11 @@ impl<C: Class> Instance for C {
         Class::activate(self, turn)
     }
 
-    fn state(&mut self, turn: &mut Turn<'_>) -> Result<Bytes, Error> {
+    fn state(&mut self, turn: &mut Turn<'_>) -> Result<Vec<u8>, Error> {
         Class::state(self, turn)
     }
 
-    fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Bytes, Error> {
+    fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
         Class::call(self, turn, method, payload)
     }
 
@@ -132,7 +141,7 @@ impl<C: Class> Instance for C {
     }
 
     fn save(&self, into: &mut Vec<u8>) -> Result<(), Error> {
-        serde_json::to_writer(into, self).map_err(|error| Error::internal(format!("state cannot be saved: {error}")))
+        append_json(into, self)
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Run {
     /// Whether sockets are to be told the state.
     pub(super) published: bool,
     /// The state as the last turn left it, if that turn's sender was told it, and the sender.
-    pub(super) told: Option<(u64, Frame)>,
+    pub(super) told: Option<(u64, Option<Frame>)>,
     pub(super) panicked: bool,
     pub(super) scratch: Vec<u8>,
     /// When the last turn ended: the clock is read once a turn.
@@ -57,7 +57,7 @@ impl Inner {
     /// Tells the state to the sockets that were not told by a turn of their own.
     fn tell_state(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run) {
         let (sender, frame) = match run.told.take() {
-            Some((sender, frame)) => (Some(sender), Some(frame)),
+            Some((sender, frame)) => (Some(sender), frame),
             None => (None, None),
         };
         run.published = false;

@@ -19,9 +19,9 @@ pub(crate) type Reply<T> = oneshot::Sender<(Seq, Result<T, Error>)>;
 /// One event.
 pub(crate) enum Event {
     /// A method called over HTTP.
-    Call { method: Box<str>, payload: Box<RawValue>, reply: Reply<Bytes> },
+    Call { method: Box<str>, payload: Box<RawValue>, reply: Reply<Vec<u8>> },
     /// The state is asked for.
-    State { reply: Reply<Bytes> },
+    State { reply: Reply<Vec<u8>> },
     /// Any other request.
     Fetch { request: Box<http::Request<Bytes>>, reply: Reply<http::Response<Bytes>> },
     /// A socket joins, or must be told the state anew.
@@ -109,7 +109,7 @@ impl Answer {
 /// What a turn wants to happen once its write set is durable.
 pub(crate) enum Effect {
     /// An answer to a request.
-    Json(Reply<Bytes>, Result<Bytes, Error>),
+    Json(Reply<Vec<u8>>, Result<Vec<u8>, Error>),
     /// An answer to a [`Event::Fetch`].
     Response(Reply<http::Response<Bytes>>, Box<Result<http::Response<Bytes>, Error>>),
     /// A request without a result was done.

@@ -54,7 +54,7 @@ impl Namespace {
     ///
     /// # Errors
     /// What the class answers, or what kept the call from it: see [`Error::code`].
-    pub async fn call(&self, path: &ObjectPath, method: &str, payload: Box<RawValue>) -> Result<Bytes, Error> {
+    pub async fn call(&self, path: &ObjectPath, method: &str, payload: Box<RawValue>) -> Result<Vec<u8>, Error> {
         let method = method.into();
         self.ask(path, |reply| Event::Call { method, payload, reply }).await
     }
@@ -63,7 +63,7 @@ impl Namespace {
     ///
     /// # Errors
     /// As [`Namespace::call`].
-    pub async fn state(&self, path: &ObjectPath) -> Result<Bytes, Error> {
+    pub async fn state(&self, path: &ObjectPath) -> Result<Vec<u8>, Error> {
         self.ask(path, |reply| Event::State { reply }).await
     }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio_util::task::TaskTracker;
@@ -22,7 +21,7 @@ struct Moody {
 }
 
 impl Class for Moody {
-    fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Bytes, Error> {
+    fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
         match method {
             "add" => {
                 self.count += 1;
@@ -87,7 +86,7 @@ impl World {
         let path = ObjectPath::parse(path).expect("a path");
         let payload = to_raw_value(&payload).expect("JSON");
         let answer = self.namespace.call(&path, method, payload).await?;
-        Ok(String::from_utf8(answer.to_vec()).expect("text"))
+        Ok(String::from_utf8(answer).expect("text"))
     }
 
     async fn ok(&self, path: &str, method: &str) -> String {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::Error;
@@ -35,7 +34,7 @@ pub(super) struct Draft {
     pub(super) children: std::collections::BTreeMap<u64, Option<Child>>,
     pub(super) deleted: Vec<ObjectPath>,
     pub(super) published: Option<Change>,
-    pub(super) answer: Option<Bytes>,
+    pub(super) answer: Option<Vec<u8>>,
     undo: Vec<Undo>,
 }
 
@@ -71,8 +70,8 @@ impl Turn<'_> {
     }
 
     /// Answers the message of a socket, if it carried an `id`.
-    pub fn answer(&mut self, payload: &Bytes) {
-        self.draft.answer = Some(payload.clone());
+    pub fn answer(&mut self, payload: Vec<u8>) {
+        self.draft.answer = Some(payload);
     }
 
     /// The number of listed children.
