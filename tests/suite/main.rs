@@ -1,5 +1,22 @@
 //! The conformance suite: what must be true from outside, over real sockets. One module a subject; the names of tests start
 //! with the ids of the behaviours that they hold.
+//!
+//! | ids | where |
+//! |---|---|
+//! | FP1, FP2, FP3, FX5 | `paths` |
+//! | FP4, FP5, FP6, FP7, FX1 | `messages`; slow children and FX3 in `slow` |
+//! | FP8, FX2 | `calls` |
+//! | FP9, FP10 | `deletes`; crashes in `tests/durability` |
+//! | FP11 | `counts` |
+//! | FP12 | `tests/browser` |
+//! | FX4 | `listing` |
+//! | FX6 | `limits` |
+//! | FX7 | `life` |
+//! | FX8 | `versions` |
+//! | FX9 | `guard` |
+//! | OP1 | `tests/cli.rs` |
+//! | OP2, OP3 | `system` |
+//! | OB3 | `sleep`; OB4 beside the code, in `src/object/tests.rs` |
 
 // A test that cannot go on should say where.
 #![allow(clippy::unwrap_used)]
