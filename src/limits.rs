@@ -27,9 +27,9 @@ pub const HIBERNATE_AFTER: Duration = Duration::from_secs(10);
 /// How many children a fan-out posts to before it lets others run.
 pub const FAN_OUT_CHUNK: usize = 256;
 
-/// Largest write set of one run, in bytes; a turn that exceeds it fails.
+/// Largest write set of one run, in bytes: a run is committed as soon as it holds half of this.
 pub const WRITE_SET_BYTES: usize = 16 << 20;
-/// Largest write set of one run, in rows.
+/// Largest write set of one run, in rows: a run is committed as soon as it holds half of this.
 pub const WRITE_SET_ROWS: usize = 20_000;
 /// Write sets that may wait for the writer, in bytes; no further turn starts while they exceed it.
 pub const WRITER_QUEUE_BYTES: usize = 64 << 20;
