@@ -37,9 +37,11 @@ pub const WRITER_QUEUE_BYTES: usize = 64 << 20;
 pub const WRITER_QUEUE_SETS: usize = 16_384;
 /// Largest saved state of one object, in bytes.
 pub const STATE_BYTES: usize = 2 << 20;
+/// Messages of an inbox read at once, in bytes, unless a single one is larger.
+pub const INBOX_BYTES: usize = 4 << 20;
 /// Rows reaped of a deleted subtree in one commit, so that nobody waits long behind it.
 pub const REAP_ROWS: usize = 1_000;
-/// Bytes of saved state reaped in one commit: large states cost by the page, not by the row.
+/// Bytes of states, values and messages reaped in one commit: large ones cost by the page, not by the row.
 pub const REAP_BYTES: u64 = 1 << 20;
 /// Rows of one group commit, before coalescing: about 30 ms of work at most, so that nobody waits long behind it.
 pub const BATCH_ROWS: usize = 4_096;
