@@ -84,3 +84,19 @@ pub const REQUEST_BODY_TIME: Duration = Duration::from_secs(30);
 pub const REQUEST_HEAD_BYTES: usize = 64 << 10;
 /// Descriptors kept free for files and for accepting a connection only to refuse it.
 pub const RESERVED_DESCRIPTORS: u64 = 64;
+/// Name of a class.
+pub const CLASS_NAME_BYTES: usize = 64;
+/// Key of a stored row (ST3).
+pub const KEY_BYTES: usize = 2_048;
+/// Value of a stored row, encoded (ST3).
+pub const VALUE_BYTES: usize = 2 << 20;
+/// Rows of one page of `list` (ST2).
+pub const LIST_ROWS: usize = 1_000;
+/// Values of one page of `list`; a page has at least one row.
+pub const LIST_BYTES: usize = 16 << 20;
+/// Rows that an object keeps in memory beside those that are not durable yet.
+pub const ROW_CACHE_BYTES: usize = 1 << 20;
+/// Rows that are read when an object wakes.
+pub const PREFETCH_ROWS: usize = 100;
+/// Values that are read when an object wakes.
+pub const PREFETCH_BYTES: usize = 64 << 10;
