@@ -49,6 +49,8 @@ pub struct Metrics {
     pub overloaded: IntCounter,
     /// `fleet_panics_total`: turns that panicked.
     pub panics: IntCounter,
+    /// `fleet_undelivered_total`: messages and answers whose handler failed, so that nobody handled them.
+    pub undelivered: IntCounter,
 }
 
 impl Default for Metrics {
@@ -94,6 +96,7 @@ impl Metrics {
             frames_out: frames.with_label_values(&["out"]),
             overloaded: make.counter("fleet_overloaded_total", "Requests refused and messages dropped at a bound"),
             panics: make.counter("fleet_panics_total", "Turns that panicked"),
+            undelivered: make.counter("fleet_undelivered_total", "Messages and answers whose handler failed"),
             registry,
         }
     }

@@ -19,7 +19,7 @@ use crate::class::Agent;
 use crate::config::Config;
 use crate::http::{self, Edge, Guard};
 use crate::metrics::Metrics;
-use crate::object::{self, Namespace, Registry, RegistryError};
+use crate::object::{self, Namespace, Registry, RegistryError, Services};
 use crate::storage::{self, Storage};
 
 /// Why a server cannot start.
@@ -77,7 +77,14 @@ impl Server {
         let storage = Storage::open(options, &metrics)?;
         let tasks = TaskTracker::new();
         let stopping = CancellationToken::new();
-        let namespace = Namespace::new(storage.clone(), registry, object_options(&config), metrics.clone(), &tasks);
+        let namespace = Namespace::new(
+            storage.clone(),
+            registry,
+            object_options(&config),
+            Services::default(),
+            metrics.clone(),
+            &tasks,
+        );
         let edge = Edge {
             namespace,
             storage,
@@ -106,10 +113,12 @@ impl Server {
         let Self { listener, edge, config, descriptors, .. } = self;
         log_start(&config, self.address, descriptors);
         edge.serving.store(true, Ordering::Relaxed);
-        let (hibernation, stopping) = (edge.namespace.hibernation(), edge.stopping.clone());
+        let (hibernation, deliveries) = (edge.namespace.hibernation(), edge.namespace.deliveries());
+        let stopping = edge.stopping.clone();
         edge.tasks.spawn(async move {
             tokio::select! {
                 () = hibernation => {}
+                () = deliveries => {}
                 () = stopping.cancelled() => {}
             }
         });
@@ -155,6 +164,7 @@ async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) -> &'static
 
 async fn drain(edge: Edge, grace: std::time::Duration) {
     edge.stopping.cancel();
+    edge.namespace.stop();
     edge.tasks.close();
     if tokio::time::timeout(grace, edge.tasks.wait()).await.is_err() {
         tracing::warn!(tasks = edge.tasks.len(), ?grace, "the grace time is over; what is left is dropped");

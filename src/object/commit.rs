@@ -17,7 +17,7 @@ use super::turn::SocketId;
 use crate::limits::{WRITE_SET_BYTES, WRITE_SET_ROWS};
 use crate::path::ObjectPath;
 use crate::protocol::{self, Frame, Version};
-use crate::storage::{Seq, WriteSet};
+use crate::storage::{Seq, Space, WriteSet};
 
 /// What the turns of one run have done so far.
 pub(super) struct Run {
@@ -87,7 +87,7 @@ impl Inner {
         }
     }
 
-    fn post_later(slot: &Slot, event: Event) {
+    pub(super) fn post_later(slot: &Slot, event: Event) {
         let room = event.room();
         // The caller runs the slot, so the event is only queued.
         drop(slot.core.lock().post(event, room));
@@ -111,7 +111,8 @@ impl Inner {
         Self::finish(body, run);
         let set = std::mem::replace(&mut run.set, WriteSet::new(slot.path.clone()));
         let cleared = set.clear;
-        let keys: Vec<Box<str>> = set.rows.keys().map(|(_, key)| key.clone()).collect();
+        let keys: Vec<Box<str>> =
+            set.rows.keys().filter(|(space, _)| *space == Space::User).map(|(_, key)| key.clone()).collect();
         let effects = std::mem::take(&mut run.effects);
         let committed = if set.deleted.is_empty() {
             let mut core = slot.core.lock();
@@ -129,6 +130,9 @@ impl Inner {
         };
         match committed {
             Some(Ok(seq)) => {
+                if let Some(stored) = &mut body.stored {
+                    stored.mail.committed(&self.storage, seq);
+                }
                 if let Some(stored) = body.stored.as_mut().filter(|_| cleared || !keys.is_empty()) {
                     stored.rows.committed(cleared, keys.iter().map(|key| &**key), seq);
                 }
@@ -176,7 +180,7 @@ impl Inner {
                         session.tell(seq, frame.clone());
                     }
                 }
-                Effect::Tell(to, frame) => self.tell_after(slot, seq, to, frame),
+                Effect::Errand(errand) => self.errand(slot, seq, errand),
             }
         }
     }

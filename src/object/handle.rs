@@ -7,8 +7,10 @@ use super::attempt::Source;
 use super::body::{Body, Stored};
 use super::commit::Run;
 use super::event::{Answer, Caller, Effect, Event};
+use super::inbox::Mail;
 use super::instance::{Input, Output};
 use super::namespace::{Inner, Slot};
+use super::replies::Pending;
 use super::rows::Rows;
 use super::session::Session;
 use super::turn::Turn;
@@ -30,11 +32,7 @@ impl Inner {
             return;
         }
         match event {
-            Event::Call { method, payload, reply } => {
-                let input = Input::Call(&method, &payload);
-                let result = self.attempt(slot, body, run, &mut Source::new(Caller::Http), input);
-                run.effects.push(Effect::Json(reply, result.and_then(json_of)));
-            }
+            Event::Call { method, payload, asker } => self.called(slot, body, run, (&method, &payload), asker),
             Event::State { reply } => {
                 let result = self.attempt(slot, body, run, &mut Source::new(Caller::Http), Input::State);
                 run.effects.push(Effect::Json(reply, result.and_then(json_of)));
@@ -51,7 +49,11 @@ impl Inner {
             Event::Open(session) => self.open(slot, body, run, session),
             Event::Message(session, frame) => self.message(slot, body, run, &session, &frame),
             Event::Close(session) => body.sockets.remove(&session),
-            Event::Tell(frame) => run.effects.push(Effect::Sockets(body.sockets.all().to_vec(), frame)),
+            Event::Tell { sender, message } => self.hear(slot, body, run, sender, &message),
+            Event::Inbox => self.read_inbox(slot, body, run),
+            Event::Replied { id, result } => self.replied(slot, body, run, id, result),
+            Event::Overdue => self.answer_overdue(slot, body, run),
+            Event::Forward(frame) => run.effects.push(Effect::Sockets(body.sockets.all().to_vec(), frame)),
             Event::Delete { subtree, reply } => {
                 let result = self.delete(slot, body, run, subtree);
                 run.effects.push(Effect::Done(reply, result));
@@ -136,13 +138,19 @@ impl Inner {
             let record = found.unwrap_or_else(|| Record::new(self.registry.class_for(&slot.path)));
             let rows = Rows::load(&self.storage, &slot.path, record.rows)?;
             let state_bytes = record.state.as_ref().map_or(0, |state| state.len());
-            body.stored = Some(Stored { record, state_bytes, exists, children: None, rows });
+            let pending = if exists { Pending::load(&self.storage, &slot.path)? } else { Pending::default() };
+            let interrupted = !pending.interrupted(self.start).is_empty();
+            body.stored =
+                Some(Stored { record, state_bytes, exists, children: None, rows, mail: Mail::default(), pending });
+            if interrupted {
+                Self::post_later(slot, Event::Overdue);
+            }
         }
         Ok(())
     }
 
     /// Brings the class into memory, unless it is.
-    fn activate(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run) -> Result<(), Error> {
+    pub(super) fn activate(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run) -> Result<(), Error> {
         self.load(slot, body)?;
         if body.live.is_some() {
             return Ok(());
@@ -162,7 +170,7 @@ impl Inner {
     }
 }
 
-fn json_of(output: Output) -> Result<Vec<u8>, Error> {
+pub(super) fn json_of(output: Output) -> Result<Vec<u8>, Error> {
     match output {
         Output::Json(json) => Ok(json),
         other => Err(Error::internal(format!("a question was answered with {other:?}"))),

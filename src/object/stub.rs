@@ -12,10 +12,13 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::Error;
+use super::deferred::Asker;
 use super::event::{Event, Reply};
 use super::idle;
+use super::inbox;
 use super::namespace::{Inner, Offered, Options, Slot};
 use super::registry::Registry;
+use super::services::Services;
 use super::session::{Drained, Outgoing, Session};
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
@@ -41,13 +44,34 @@ pub struct Listed {
 
 impl Namespace {
     /// Objects on that storage. Tasks are spawned on `tasks`, one of which runs until it is dropped or aborted.
-    pub fn new(storage: Storage, registry: Registry, options: Options, metrics: Metrics, tasks: &TaskTracker) -> Self {
-        Self(Inner::new(storage, registry, options, metrics, tasks.clone()))
+    pub fn new(
+        storage: Storage,
+        registry: Registry,
+        options: Options,
+        services: Services,
+        metrics: Metrics,
+        tasks: &TaskTracker,
+    ) -> Self {
+        Self(Inner::new(storage, registry, options, services, metrics, tasks.clone()))
     }
 
     /// Lets idle objects hibernate, for as long as the future is polled.
     pub fn hibernation(&self) -> impl Future<Output = ()> + Send + 'static {
         idle::put_to_sleep(Arc::clone(&self.0))
+    }
+
+    /// Delivers what waits from before the start, and what could not be delivered at its time, for as long as the future is
+    /// polled.
+    pub fn deliveries(&self) -> impl Future<Output = ()> + Send + 'static {
+        inbox::deliver(Arc::clone(&self.0))
+    }
+
+    /// Ends what the server's end must not wait for: jobs, and answers that are owed.
+    pub fn stop(&self) {
+        self.0.jobs.stop();
+        for asker in self.0.deferred.stop() {
+            self.0.pay(asker, Err(Error::stopping()));
+        }
     }
 
     /// Calls a method of an object; answers JSON text.
@@ -56,7 +80,7 @@ impl Namespace {
     /// What the class answers, or what kept the call from it: see [`Error::code`].
     pub async fn call(&self, path: &ObjectPath, method: &str, payload: Box<RawValue>) -> Result<Vec<u8>, Error> {
         let method = method.into();
-        self.ask(path, |reply| Event::Call { method, payload, reply }).await
+        self.ask(path, |reply| Event::Call { method, payload, asker: Asker::Edge(reply) }).await
     }
 
     /// What a viewer of the object sees, as JSON text.
@@ -93,7 +117,7 @@ impl Namespace {
     /// Sends a message to the sockets of an object: at most once, and not awaited. Without sockets nothing happens.
     pub fn message(&self, path: &ObjectPath, message: &RawValue, sender: &str) {
         if let Some(slot) = self.0.with_sockets(path.key()) {
-            self.0.tell(&slot, protocol::message(message, sender));
+            self.0.forward(&slot, protocol::message(message, sender));
         }
     }
 

@@ -3,9 +3,11 @@
 //! | file | what of it |
 //! |---|---|
 //! | `storage` | the object's rows, and transactions |
+//! | `talk` | messages, calls, jobs and requests |
 //! | `tree` | its children |
 
 mod storage;
+mod talk;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -14,6 +16,8 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 pub use self::storage::{List, Listing};
+pub use self::talk::Ask;
+use self::talk::Said;
 use super::Error;
 use super::body::Stored;
 use super::children::Children;
@@ -40,6 +44,10 @@ pub struct Turn<'a> {
     pub(super) caller: &'a Caller,
     /// Read once, when it is first asked for.
     now: Option<u64>,
+    /// How many calls lie above this turn.
+    pub(super) hops: u8,
+    /// Whether the call that it handles may be answered later.
+    pub(super) may_defer: bool,
     pub(super) draft: Draft,
 }
 
@@ -53,6 +61,7 @@ pub(super) struct Draft {
     /// Whether every row that there was is dropped.
     pub(super) cleared: bool,
     pub(super) rows: BTreeMap<Box<str>, Option<Value>>,
+    pub(super) said: Said,
     row_bytes: usize,
     pub(super) published: Option<Change>,
     pub(super) answer: Option<Vec<u8>>,
@@ -80,7 +89,18 @@ impl<'a> Turn<'a> {
         sockets: &'a [Arc<Session>],
         caller: &'a Caller,
     ) -> Self {
-        Self { namespace, path, children_class, stored, sockets, caller, now: None, draft: Draft::default() }
+        Self {
+            namespace,
+            path,
+            children_class,
+            stored,
+            sockets,
+            caller,
+            now: None,
+            hops: 0,
+            may_defer: false,
+            draft: Draft::default(),
+        }
     }
 }
 
@@ -97,12 +117,12 @@ impl Turn<'_> {
 
     /// The time in milliseconds since the epoch; the same for the whole turn.
     pub fn now(&mut self) -> u64 {
-        *self.now.get_or_insert_with(|| self.namespace.clock.now())
+        *self.now.get_or_insert_with(|| self.namespace.services.clock.now())
     }
 
     /// A random number, each as likely as the other, which nobody can guess.
     pub fn random(&mut self) -> u64 {
-        self.namespace.random.number()
+        self.namespace.services.random.number()
     }
 
     /// Asks for a `state` (or, for sockets of `fleet.v2`, this change) to be sent to every socket of the object.
@@ -157,7 +177,11 @@ impl Draft {
 
     /// Whether the turn wrote something besides the state.
     pub(super) fn has_writes(&self) -> bool {
-        !self.children.is_empty() || !self.deleted.is_empty() || !self.rows.is_empty() || self.cleared
+        !self.children.is_empty()
+            || !self.deleted.is_empty()
+            || !self.rows.is_empty()
+            || self.cleared
+            || self.said.has_writes()
     }
 
     /// The turn's changes, without the record.
@@ -167,6 +191,7 @@ impl Draft {
         set.deleted = std::mem::take(&mut self.deleted);
         set.clear = self.cleared;
         set.rows = std::mem::take(&mut self.rows).into_iter().map(|(key, row)| ((Space::User, key), row)).collect();
+        self.said.write(&mut set);
         set
     }
 

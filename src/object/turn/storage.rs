@@ -251,6 +251,7 @@ impl Turn<'_> {
         draft.transactions += 1;
         let (undo, effects, deleted) = (draft.undo.len(), draft.effects.len(), draft.deleted.len());
         let (children, published) = (draft.children.clone(), draft.published.clone());
+        let said = draft.said.mark();
         let (record, bytes) = (self.stored.record.clone(), draft.row_bytes);
         let result = body(self);
         let draft = &mut self.draft;
@@ -259,6 +260,7 @@ impl Turn<'_> {
             draft.undo_to(undo, &mut self.stored.children);
             draft.effects.truncate(effects);
             draft.deleted.truncate(deleted);
+            draft.said.undo_to(&said);
             (draft.children, draft.published, draft.row_bytes) = (children, published, bytes);
             self.stored.record = record;
         }
@@ -326,7 +328,7 @@ fn check_key(key: &str) -> Result<(), Error> {
     }
 }
 
-fn too_much(what: String) -> Error {
+pub(super) fn too_much(what: String) -> Error {
     Error::new(Code::TooLarge, format!("one turn writes {what}; write less in each of several turns"))
 }
 
