@@ -48,6 +48,7 @@
 //! | [`server`] | builds it all, owns the tasks and the shutdown | |
 //! | [`config`] | file, environment and flags → one checked `Config` | be read anywhere but in `server` and `http` |
 //! | [`cli`] | the command line | |
+//! | [`sim`] | a server in made time, with faults | be needed by any other |
 //!
 //! # What is always true
 //!
@@ -82,6 +83,7 @@ pub mod outbound;
 pub mod path;
 pub mod protocol;
 pub mod server;
+pub mod sim;
 pub mod storage;
 
 pub use object::{

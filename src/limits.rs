@@ -113,3 +113,11 @@ pub const ROW_CACHE_BYTES: usize = 1 << 20;
 pub const PREFETCH_ROWS: usize = 100;
 /// Values that are read when an object wakes.
 pub const PREFETCH_BYTES: usize = 64 << 10;
+/// Shorter lists of steps that a failed simulation tries.
+pub const SIM_SHRINKS: usize = 400;
+/// How long, in made time, a simulation waits for an answer before it says that there will be none.
+pub const SIM_PATIENCE: Duration = Duration::from_mins(10);
+/// Objects of a simulation, and children of one.
+pub const SIM_OBJECTS: u64 = 1 << 20;
+/// Bytes that one object of a simulation may store.
+pub const SIM_OBJECT_BYTES: u64 = 128 << 20;

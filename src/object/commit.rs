@@ -5,7 +5,8 @@
 //! because what it has seen may not be durable yet.
 
 use std::sync::Arc;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::attempt::Source;
 use super::body::Body;

@@ -6,7 +6,9 @@
 use std::time::{Duration, Instant};
 
 use super::batch::Batch;
+use super::queue::{Failure, Mode};
 use super::writer::Writer;
+use super::{CommitError, gate};
 
 /// How a commit ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,12 +60,28 @@ impl Stepper {
     }
 }
 
+impl Drop for Stepper {
+    /// Whoever still waits is let go: it may hold the storage itself.
+    fn drop(&mut self) {
+        let shared = &self.0.shared;
+        shared.queue.close();
+        let failure = Failure {
+            first: Some(shared.gate.next()),
+            outcome: CommitError::Unknown,
+            mode: Mode::Damaged,
+            reason: "the simulated process has died".to_owned(),
+        };
+        let (due, _) = shared.queue.fail(failure, &shared.gate, &shared.tombstones);
+        due.into_iter().for_each(gate::wake);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::task::Waker;
 
     use super::super::tests::{path, put};
-    use super::super::{CommitError, Options, Outcome, Seq, Storage};
+    use super::super::{Options, Outcome, Seq, Storage};
     use super::*;
     use crate::metrics::Metrics;
 

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 /// The parts, and which of ours each may import.
-const PARTS: [(&str, &[&str]); 14] = [
+const PARTS: [(&str, &[&str]); 15] = [
     // Leaves. A bound is in `limits` wherever it is used; the rule for names is a bound.
     ("limits", &[]),
     ("metrics", &[]),
@@ -22,6 +22,7 @@ const PARTS: [(&str, &[&str]); 14] = [
     ("http", &["config", "limits", "metrics", "object", "path", "protocol", "storage"]),
     ("server", &["class", "config", "http", "limits", "metrics", "object", "path", "protocol", "storage"]),
     ("cli", &["config", "server"]),
+    ("sim", &["clock", "limits", "metrics", "object", "path", "protocol", "storage"]),
     ("main", &["cli", "config", "server"]),
 ];
 
