@@ -41,7 +41,7 @@ struct Model {
     rows: BTreeMap<(ObjectPath, Space), Rows>,
     wakes: BTreeMap<ObjectPath, u64>,
     /// What waits, by position, whoever it is for.
-    sends: BTreeMap<(ObjectPath, Position), (ObjectPath, Arc<[u8]>)>,
+    sends: BTreeMap<(ObjectPath, Position), (ObjectPath, Value)>,
     /// What was handled, durably or not.
     handled: BTreeSet<(ObjectPath, Position)>,
 }
@@ -136,15 +136,13 @@ impl Model {
     }
 
     fn waiting(&self, at: &ObjectPath) -> Vec<Received> {
-        let received =
-            |((target, position), (sender, message)): (&(ObjectPath, Position), &(ObjectPath, Arc<[u8]>))| {
-                (target == at).then(|| Received {
-                    position: *position,
-                    sender: sender.clone(),
-                    message: message.clone(),
-                })
-            };
-        self.sends.iter().filter_map(received).collect()
+        let inbox = self.sends.iter().filter(|((target, _), _)| target == at);
+        let received = inbox.map(|((_, position), (sender, message))| Received {
+            position: *position,
+            sender: sender.clone(),
+            message: message.clone(),
+        });
+        received.collect()
     }
 
     /// The write set of a step.
@@ -305,7 +303,9 @@ proptest! {
                     let set = model.step(&bed, step);
                     last = bed.storage().commit(set.clone(), last).unwrap();
                     if let Step::Delete(prefixes) = step {
-                        prefixes.iter().for_each(|prefix| check_gone(&bed, &path(prefix)));
+                        for prefix in prefixes {
+                            check_gone(&bed, &path(prefix));
+                        }
                     }
                     if set.clear {
                         // What there is already is of this write set.
