@@ -30,7 +30,7 @@
 //! ```text
 //! main ─► cli ─► server ─► http ─► object ─► storage ─► SQLite
 //!                  └─► class ─► object        (the server wires the classes in)
-//! leaves that import none of ours but each other: path, limits, protocol, metrics
+//! leaves that import none of ours but each other: path, limits, protocol, metrics, clock, outbound
 //! ```
 //!
 //! | module | job | may not |
@@ -39,7 +39,9 @@
 //! | [`protocol`] | the wire types, which are the wire spec | hold behaviour |
 //! | [`limits`] | every bound that is not a setting | |
 //! | [`metrics`] | what is counted and timed | |
+//! | [`clock`] | time and randomness | |
 //! | [`storage`] | group commit, point reads, lists, tombstones; the only one that knows SQLite | know what a class is |
+//! | [`outbound`] | HTTP that objects ask of other servers: who may be reached, and within which bounds | know what an object is |
 //! | [`object`] | slots, mailboxes, turns, effects, sockets, the tree, hibernation | name a class, axum or rusqlite |
 //! | [`class`] | the built-in classes, each pure: state × event → effects | name tokio, axum, rusqlite, the system clock |
 //! | [`http`] | the edge: a URL becomes an object, a failure becomes a status | hold state |
@@ -70,12 +72,21 @@
 
 pub mod class;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod http;
 pub mod limits;
 pub mod metrics;
 pub mod object;
+pub mod outbound;
 pub mod path;
 pub mod protocol;
 pub mod server;
 pub mod storage;
+
+pub use object::{
+    Caller, Class, Error, List, Listing, Replied, SocketId, Turn, append_json, json, read, unknown_method,
+};
+pub use path::{ObjectName, ObjectPath};
+pub use protocol::{Change, Closed, Code, Frame};
+pub use serde_json::value::RawValue;

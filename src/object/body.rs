@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::children::Children;
-use super::class::{Definition, Instance};
+use super::instance::{Definition, Instance};
+use super::rows::Rows;
 use super::session::{Close, Session};
 use crate::protocol::Version;
 use crate::storage::{Record, Seq};
@@ -21,10 +22,14 @@ pub(crate) struct Body {
 
 /// The object's record and list of children, as of its last turn.
 pub(super) struct Stored {
+    /// Its state is that of the last run; newer is what the class saved.
     pub(super) record: Record,
+    /// What the state counts towards the object's storage.
+    pub(super) state_bytes: usize,
     /// Whether the record is in storage, or on its way.
     pub(super) exists: bool,
     pub(super) children: Option<Children>,
+    pub(super) rows: Rows,
 }
 
 /// An activated class.
@@ -32,7 +37,7 @@ pub(super) struct Live {
     pub(super) definition: Arc<Definition>,
     pub(super) class: Box<dyn Instance>,
     /// Its encoded value after the last turn that succeeded: what a failed turn goes back to.
-    pub(super) saved: Arc<[u8]>,
+    pub(super) saved: Vec<u8>,
     _active: Gauge,
 }
 
@@ -58,7 +63,7 @@ impl Body {
     }
 
     /// The class is in memory from here on.
-    pub(super) fn wake(&mut self, definition: &Arc<Definition>, class: Box<dyn Instance>, saved: Arc<[u8]>) {
+    pub(super) fn wake(&mut self, definition: &Arc<Definition>, class: Box<dyn Instance>, saved: Vec<u8>) {
         self.asleep = None;
         let gauge = Gauge::new(&definition.active);
         self.live = Some(Live { definition: Arc::clone(definition), class, saved, _active: gauge });
@@ -90,14 +95,17 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    pub(super) fn insert(&mut self, session: &Arc<Session>, definition: &Definition) {
-        if self.position(session).is_err() {
+    /// Answers whether it is new.
+    pub(super) fn insert(&mut self, session: &Arc<Session>, definition: &Definition) -> bool {
+        let joins = self.position(session).is_err();
+        if joins {
             self.whole += usize::from(session.version() == Version::V1);
             self.gauges.push(Gauge::new(&definition.websockets));
             // Sockets join in the order of their numbers but for a race between two that open at once.
             let at = self.sessions.partition_point(|other| other.id() < session.id());
             self.sessions.insert(at, Arc::clone(session));
         }
+        joins
     }
 
     pub(super) fn remove(&mut self, session: &Arc<Session>) {

@@ -8,7 +8,7 @@ use super::*;
 /// definition and not by the code.
 fn replay(history: &[WriteSet], mask: u32) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
-    let connection = schema::open(&dir.path().join("fleet.db"), Duration::ZERO).unwrap();
+    let connection = schema::open(&dir.path().join("fleet.db"), Duration::ZERO, false).unwrap();
     let (queue, gate, tombstones) = (Queue::new(0), Gate::new(0), Tombstones::default());
     for (index, set) in history.iter().enumerate() {
         queue.commit(set.clone(), Seq::NONE, &gate, &tombstones).unwrap();
