@@ -66,9 +66,9 @@ use rusqlite::Connection;
 
 pub use self::error::Error;
 pub use self::inbox::Received;
-pub use self::rows::Range;
+pub use self::rows::{Range, Row};
 pub use self::stepper::{Fate, Stepper};
-pub use self::write_set::{Child, CommitError, Outcome, Position, Record, Send, Seq, Space, WriteSet};
+pub use self::write_set::{Child, CommitError, Outcome, Position, Record, Send, Seq, Space, Value, WriteSet};
 
 use crate::limits::{LOG_BYTES, RESERVE_BYTES};
 use crate::metrics::Metrics;
