@@ -5,6 +5,7 @@
 
 mod descriptors;
 mod listener;
+mod services;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::class::Agent;
 use crate::config::Config;
 use crate::http::{self, Edge, Guard};
 use crate::metrics::Metrics;
-use crate::object::{self, Namespace, Registry, RegistryError, Services};
+use crate::object::{self, Namespace, Registry, RegistryError};
 use crate::storage::{self, Storage};
 
 /// Why a server cannot start.
@@ -81,8 +82,8 @@ impl Server {
             storage.clone(),
             registry,
             object_options(&config),
-            Services::default(),
             metrics.clone(),
+            services::services(&config, &metrics),
             &tasks,
         );
         let edge = Edge {

@@ -117,6 +117,7 @@ impl Inner {
         options: Options,
         services: Services,
         metrics: Metrics,
+        services: Services,
         tasks: TaskTracker,
     ) -> Arc<Self> {
         Arc::new(Self {

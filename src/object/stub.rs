@@ -48,11 +48,11 @@ impl Namespace {
         storage: Storage,
         registry: Registry,
         options: Options,
-        services: Services,
         metrics: Metrics,
+        services: Services,
         tasks: &TaskTracker,
     ) -> Self {
-        Self(Inner::new(storage, registry, options, services, metrics, tasks.clone()))
+        Self(Inner::new(storage, registry, options, metrics, services, tasks.clone()))
     }
 
     /// Lets idle objects hibernate, for as long as the future is polled.

@@ -86,8 +86,8 @@ impl World {
             storage.clone(),
             registry,
             options,
-            Services::default(),
             metrics.clone(),
+            Services::default(),
             &TaskTracker::new(),
         );
         Self { namespace, storage, metrics, _data: data }

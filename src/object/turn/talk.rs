@@ -320,10 +320,10 @@ impl super::Draft {
     /// Counts what is no row of the class towards the bounds of a turn.
     fn count_row(&mut self, bytes: usize) -> Result<(), Error> {
         if self.rows.len() + self.said.sends.len() + self.said.asked.len() >= WRITE_SET_ROWS {
-            return Err(super::storage::too_much(format!("more than {WRITE_SET_ROWS} rows")));
+            return Err(super::storage::too_much(&format!("more than {WRITE_SET_ROWS} rows")));
         }
         if self.row_bytes + bytes > WRITE_SET_BYTES {
-            return Err(super::storage::too_much(format!("more than {WRITE_SET_BYTES} bytes")));
+            return Err(super::storage::too_much(&format!("more than {WRITE_SET_BYTES} bytes")));
         }
         self.row_bytes += bytes;
         Ok(())
