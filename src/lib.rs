@@ -30,7 +30,7 @@
 //! ```text
 //! main ─► cli ─► server ─► http ─► object ─► storage ─► SQLite
 //!                  └─► class ─► object        (the server wires the classes in)
-//! leaves that import none of ours but each other: path, limits, protocol, metrics
+//! leaves that import none of ours but each other: path, limits, protocol, metrics, timers
 //! ```
 //!
 //! | module | job | may not |
@@ -39,6 +39,7 @@
 //! | [`protocol`] | the wire types, which are the wire spec | hold behaviour |
 //! | [`limits`] | every bound that is not a setting | |
 //! | [`metrics`] | what is counted and timed | |
+//! | [`timers`] | the alarm and the schedules of one object, and when each is due | know the clock, tokio or storage |
 //! | [`storage`] | group commit, point reads, lists, tombstones; the only one that knows SQLite | know what a class is |
 //! | [`object`] | slots, mailboxes, turns, effects, sockets, the tree, hibernation | name a class, axum or rusqlite |
 //! | [`class`] | the built-in classes, each pure: state × event → effects | name tokio, axum, rusqlite, the system clock |
@@ -79,3 +80,4 @@ pub mod path;
 pub mod protocol;
 pub mod server;
 pub mod storage;
+pub mod timers;

@@ -5,12 +5,13 @@
 use std::path::Path;
 
 /// The parts, and which of ours each may import.
-const PARTS: [(&str, &[&str]); 12] = [
+const PARTS: [(&str, &[&str]); 13] = [
     // Leaves. A bound is in `limits` wherever it is used; the rule for names is a bound.
     ("limits", &[]),
     ("metrics", &[]),
     ("protocol", &[]),
     ("path", &["limits"]),
+    ("timers", &["limits"]),
     ("storage", &["limits", "metrics", "path"]),
     ("object", &["limits", "metrics", "path", "protocol", "storage"]),
     ("class", &["object", "path", "protocol"]),
@@ -23,13 +24,14 @@ const PARTS: [(&str, &[&str]); 12] = [
 ];
 
 /// What the parts may not name, besides each other.
-const BANNED: [(&str, &[&str]); 8] = [
+const BANNED: [(&str, &[&str]); 9] = [
     ("class", &["tokio", "axum", "hyper", "rusqlite", "std::time", "std::thread", "std::fs", "std::net", "fastrand"]),
     ("object", &["axum", "hyper", "tokio_tungstenite", "rusqlite", "std::fs", "std::net"]),
     ("storage", &["tokio", "axum", "hyper"]),
     ("protocol", &["tokio", "axum", "hyper", "rusqlite", "std::time"]),
     ("path", &["tokio", "axum", "hyper", "rusqlite"]),
     ("limits", &["tokio", "axum", "hyper", "rusqlite"]),
+    ("timers", &["tokio", "axum", "hyper", "rusqlite", "std::time", "Timestamp::now", "Zoned::now", "fastrand"]),
     ("config", &["tokio", "axum", "hyper", "rusqlite"]),
     ("cli", &["axum", "hyper", "rusqlite"]),
 ];
@@ -38,10 +40,12 @@ const BANNED: [(&str, &[&str]); 8] = [
 type Owned = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 /// Words that only one part may use.
-const OWNED: [Owned; 5] = [
+const OWNED: [Owned; 7] = [
     ("rusqlite", "storage", &[]),
     ("axum", "http", &[("server/listener.rs", "the router is served there")]),
     ("tokio_tungstenite", "http", &[]),
+    ("croner", "timers/cron.rs", &[]),
+    ("jiff", "timers/cron.rs", &[]),
     ("std::env", "config", &[]),
     (
         "StatusCode",
