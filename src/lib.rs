@@ -30,7 +30,7 @@
 //! ```text
 //! main ─► cli ─► server ─► http ─► object ─► storage ─► SQLite
 //!                  └─► class ─► object        (the server wires the classes in)
-//! leaves that import none of ours but each other: path, limits, protocol, metrics, timers
+//! leaves that import none of ours but each other: path, limits, protocol, metrics, clock, timers
 //! ```
 //!
 //! | module | job | may not |
@@ -39,6 +39,7 @@
 //! | [`protocol`] | the wire types, which are the wire spec | hold behaviour |
 //! | [`limits`] | every bound that is not a setting | |
 //! | [`metrics`] | what is counted and timed | |
+//! | [`clock`] | time and randomness | |
 //! | [`timers`] | the alarm and the schedules of one object, and when each is due | know the clock, tokio or storage |
 //! | [`storage`] | group commit, point reads, lists, tombstones; the only one that knows SQLite | know what a class is |
 //! | [`object`] | slots, mailboxes, turns, effects, sockets, the tree, hibernation | name a class, axum or rusqlite |
@@ -71,6 +72,7 @@
 
 pub mod class;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod http;
 pub mod limits;
@@ -81,3 +83,10 @@ pub mod protocol;
 pub mod server;
 pub mod storage;
 pub mod timers;
+
+pub use object::{
+    Caller, Class, Error, List, Listing, Replied, SocketId, Turn, append_json, json, read, unknown_method,
+};
+pub use path::{ObjectName, ObjectPath};
+pub use protocol::{Change, Closed, Code, Frame};
+pub use serde_json::value::RawValue;

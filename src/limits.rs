@@ -37,9 +37,11 @@ pub const WRITER_QUEUE_BYTES: usize = 64 << 20;
 pub const WRITER_QUEUE_SETS: usize = 16_384;
 /// Largest saved state of one object, in bytes.
 pub const STATE_BYTES: usize = 2 << 20;
+/// Messages of an inbox read at once, in bytes, unless a single one is larger.
+pub const INBOX_BYTES: usize = 4 << 20;
 /// Rows reaped of a deleted subtree in one commit, so that nobody waits long behind it.
 pub const REAP_ROWS: usize = 1_000;
-/// Bytes of saved state reaped in one commit: large states cost by the page, not by the row.
+/// Bytes of states, values and messages reaped in one commit: large ones cost by the page, not by the row.
 pub const REAP_BYTES: u64 = 1 << 20;
 /// Rows of one group commit, before coalescing: about 30 ms of work at most, so that nobody waits long behind it.
 pub const BATCH_ROWS: usize = 4_096;
@@ -108,3 +110,19 @@ pub const REQUEST_BODY_TIME: Duration = Duration::from_secs(30);
 pub const REQUEST_HEAD_BYTES: usize = 64 << 10;
 /// Descriptors kept free for files and for accepting a connection only to refuse it.
 pub const RESERVED_DESCRIPTORS: u64 = 64;
+/// Name of a class.
+pub const CLASS_NAME_BYTES: usize = 64;
+/// Key of a stored row (ST3).
+pub const KEY_BYTES: usize = 2_048;
+/// Value of a stored row, encoded (ST3).
+pub const VALUE_BYTES: usize = 2 << 20;
+/// Rows of one page of `list` (ST2).
+pub const LIST_ROWS: usize = 1_000;
+/// Values of one page of `list`; a page has at least one row.
+pub const LIST_BYTES: usize = 16 << 20;
+/// Rows that an object keeps in memory beside those that are not durable yet.
+pub const ROW_CACHE_BYTES: usize = 1 << 20;
+/// Rows that are read when an object wakes.
+pub const PREFETCH_ROWS: usize = 100;
+/// Values that are read when an object wakes.
+pub const PREFETCH_BYTES: usize = 64 << 10;

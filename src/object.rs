@@ -6,7 +6,8 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `class` | the [`Class`] trait, and what the runtime knows of a class |
+//! | `class` | the [`Class`] trait |
+//! | `instance`, `registry` | what the runtime knows of classes |
 //! | `slot` | who may run an object, as a pure state machine |
 //! | `namespace` | path → slot: creating, posting, putting to sleep |
 //! | `runner` | who runs a slot, and for how long |
@@ -15,7 +16,7 @@
 //! | `commit` | the end of a run: write set and effects |
 //! | `deletion` | deleting subtrees |
 //! | `tell` | messages to the sockets of other objects |
-//! | `body`, `children` | what an object has in memory |
+//! | `body`, `children`, `rows` | what an object has in memory |
 //! | `event` | what can happen to an object, and what a turn can cause |
 //! | `session` | one socket: frames that wait for their commits |
 //! | `idle` | who sleeps when |
@@ -33,8 +34,10 @@ mod error;
 mod event;
 mod handle;
 mod idle;
+mod instance;
 mod namespace;
 mod registry;
+mod rows;
 mod runner;
 mod session;
 mod slot;
@@ -44,13 +47,14 @@ mod tell;
 mod tests;
 mod turn;
 
-pub use class::{Class, append_json, json, unknown_method};
+pub use class::{Class, Replied, append_json, json, read, unknown_method};
 pub use error::Error;
+pub use event::Caller;
 pub use namespace::Options;
-pub use registry::Registry;
+pub use registry::{Registry, RegistryError};
 pub use session::{Close, Drained, Outgoing};
 pub use stub::{Listed, Namespace, Socket};
-pub use turn::Turn;
+pub use turn::{List, Listing, SocketId, Turn};
 
 /// How the sockets of a deleted object end.
 const DELETED: Close = Close { code: 1000, reason: "Agent deleted" };

@@ -72,6 +72,15 @@ impl Frame {
     }
 }
 
+/// How a socket ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// The close code; 1006 when the peer vanished without one, 1005 when it gave none.
+    pub code: u16,
+    /// At most 123 bytes.
+    pub reason: String,
+}
+
 /// The kinds of failure that a client can tell apart, with the word that stands for each on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

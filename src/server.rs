@@ -19,7 +19,7 @@ use crate::class::Agent;
 use crate::config::Config;
 use crate::http::{self, Edge, Guard};
 use crate::metrics::Metrics;
-use crate::object::{self, Namespace, Registry};
+use crate::object::{self, Namespace, Registry, RegistryError};
 use crate::storage::{self, Storage};
 
 /// Why a server cannot start.
@@ -36,6 +36,9 @@ pub enum Error {
     /// The data directory cannot be used.
     #[error(transparent)]
     Storage(#[from] storage::Error),
+    /// The classes cannot be registered as they are.
+    #[error(transparent)]
+    Classes(#[from] RegistryError),
     /// A route names a class that there is not.
     #[error("route `{pattern}` names the class `{class}`, which is not registered")]
     UnknownClass {
@@ -165,7 +168,7 @@ async fn drain(edge: Edge, grace: std::time::Duration) {
 }
 
 fn registry(config: &Config, metrics: &Metrics) -> Result<Registry, Error> {
-    let registry = Registry::new::<Agent>("agent", metrics);
+    let registry = Registry::new::<Agent>(metrics)?;
     if let Some((pattern, class)) = config.routes.iter().find(|(_, class)| !registry.has(class)) {
         return Err(Error::UnknownClass { pattern: pattern.to_owned(), class: class.to_owned() });
     }

@@ -1,4 +1,5 @@
-//! The one place that knows SQLite: load an object, commit write sets, list and delete subtrees.
+//! The one place that knows SQLite: load an object and its rows, commit write sets, list and delete subtrees, say who
+//! is to be woken and which messages wait.
 //!
 //! One database file (`fleet.db`) in write-ahead-log mode with an fsync for every commit, one writer thread, a few
 //! connections that read, a thread that checkpoints, and one that checks the file's integrity after the start.
@@ -6,7 +7,7 @@
 //! ```text
 //! commit ─► queue ─► writer: coalesce ─► one transaction, one fsync ─► gate ─► wakers
 //!              │        └─ between batches: reap deleted subtrees, give space back, look after the log
-//!              └─ tombstones ◄─ load, children, objects (what is deleted is gone from the moment commit returns)
+//!              └─ tombstones ◄─ load, children, objects, rows, … (what is deleted is gone from the moment commit returns)
 //! ```
 //!
 //! | module | job |
@@ -17,7 +18,8 @@
 //! | `writer`, `recovery` | the thread: commits; what happens when one fails |
 //! | `gate` | what became of each write set |
 //! | `tombstones`, `reaper` | which rows are dead; removing them |
-//! | `reader` | the pool of connections that read |
+//! | `reader` | the pool of connections that read; objects and their children |
+//! | `rows`, `wakes`, `inbox` | key/value pairs; who is to be woken; messages between objects |
 //! | `log`, `checkpoint` | the write-ahead log |
 //! | `schema`, `sql`, `check` | the file: opening, statements, integrity |
 //! | `lock`, `reserve` | the data directory: one owner; space for deletions on a full disk |
@@ -32,6 +34,7 @@ mod check;
 mod checkpoint;
 mod error;
 mod gate;
+mod inbox;
 mod lock;
 mod log;
 mod queue;
@@ -39,11 +42,13 @@ mod reader;
 mod reaper;
 mod recovery;
 mod reserve;
+mod rows;
 mod schema;
 mod sql;
 #[cfg(test)]
 mod tests;
 mod tombstones;
+mod wakes;
 mod write_set;
 mod writer;
 
@@ -58,7 +63,9 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 pub use self::error::Error;
-pub use self::write_set::{Child, CommitError, Outcome, Record, Seq, WriteSet};
+pub use self::inbox::Received;
+pub use self::rows::Range;
+pub use self::write_set::{Child, CommitError, Outcome, Position, Record, Send, Seq, Space, WriteSet};
 
 use crate::limits::{LOG_BYTES, RESERVE_BYTES};
 use crate::metrics::Metrics;
@@ -320,7 +327,7 @@ impl Shared {
 }
 
 impl Owner {
-    fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    fn spawn(&self, name: &str, run: impl FnOnce() + std::marker::Send + 'static) -> Result<(), Error> {
         let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
         let handle = spawned.map_err(|source| Error::Thread { source })?;
         self.threads.lock().push(handle);

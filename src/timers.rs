@@ -62,6 +62,7 @@ struct Inner {
 /// What was changed since the rows were last written, as it was then.
 #[derive(Debug, Default)]
 struct Before {
+    #[expect(clippy::option_option, reason = "unchanged, or changed from none or from some")]
     alarm: Option<Option<Alarm>>,
     schedules: BTreeMap<Box<str>, Option<Schedule>>,
 }

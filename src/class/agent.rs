@@ -17,6 +17,8 @@ pub struct Agent {
 }
 
 impl Class for Agent {
+    const NAME: &'static str = "agent";
+
     fn state(&mut self, turn: &mut Turn<'_>) -> Result<Vec<u8>, Error> {
         let agents = turn.children_json()?;
         let mut state = Vec::with_capacity(agents.len() + 64);

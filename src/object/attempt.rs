@@ -6,56 +6,86 @@ use std::time::Instant;
 
 use super::Error;
 use super::body::{Body, Live, Stored};
-use super::class::Instance;
 use super::commit::Run;
-use super::event::{Answer, Effect};
+use super::event::{Answer, Caller, Effect};
+use super::instance::{Input, Output};
 use super::namespace::{Inner, Slot};
 use super::session::Session;
 use super::turn::{Draft, Turn, storage_full};
 use crate::limits::STATE_BYTES;
-use crate::protocol::{self, Code, Version};
+use crate::protocol::{self, Code, Id, Version};
 use crate::storage::Record;
+
+/// Where an event comes from.
+pub(super) struct Source {
+    pub(super) caller: Caller,
+    /// The socket whose message it is.
+    pub(super) sender: Option<Arc<Session>>,
+    /// By what the sender recognises the answer, once the class has said so.
+    pub(super) id: Option<Id>,
+}
+
+impl Source {
+    pub(super) fn new(caller: Caller) -> Self {
+        Self { caller, sender: None, id: None }
+    }
+
+    /// The runtime itself.
+    pub(super) fn runtime() -> Self {
+        Self::new(Caller::Runtime)
+    }
+
+    /// A socket.
+    pub(super) fn socket(session: &Arc<Session>) -> Self {
+        Self { sender: Some(Arc::clone(session)), ..Self::new(Caller::Socket(session.id())) }
+    }
+}
 
 impl Inner {
     /// One turn of the class. If it fails, nothing of it remains.
-    pub(super) fn attempt<T>(
+    pub(super) fn attempt(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
         body: &mut Body,
         run: &mut Run,
-        sender: Option<&Arc<Session>>,
-        what: &str,
-        handler: impl FnOnce(&mut dyn Instance, &mut Turn<'_>) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        source: &mut Source,
+        input: Input<'_>,
+    ) -> Result<Output, Error> {
         let (Some(stored), Some(live)) = (&mut body.stored, &mut body.live) else {
             return Err(Error::internal("a turn without an activated class"));
         };
         let before = stored.record.clone();
-        let mut turn = Turn::new(self, &slot.path, stored);
-        turn.draft.sender = sender.cloned();
-        let whole = sender.is_some_and(|sender| sender.version() == Version::V1);
+        let sockets = body.sockets.all();
+        let mut turn = Turn::new(self, &slot.path, live.definition.children, stored, sockets, &source.caller);
+        let tells_state = live.definition.tells_state;
+        let whole = tells_state && source.sender.as_ref().is_some_and(|sender| sender.version() == Version::V1);
         let result = catch_unwind(AssertUnwindSafe(|| {
-            let value = handler(&mut *live.class, &mut turn)?;
-            let state = if whole && turn.draft.published.is_some() { Some(live.class.state(&mut turn)?) } else { None };
+            let output = live.class.deliver(&mut turn, input)?;
+            let state = match turn.draft.published {
+                Some(_) if whole => Some(live.class.deliver(&mut turn, Input::State)?),
+                _ => None,
+            };
             run.scratch.clear();
             live.class.save(&mut run.scratch)?;
-            Ok((value, state))
+            Ok((output, state))
         }));
         let now = Instant::now();
-        live.definition.observe(now - run.now, what);
+        live.definition.observe(now - run.now, &input);
         run.now = now;
-        let draft = turn.draft;
+        let mut draft = turn.draft;
+        source.id = draft.id.take();
         let result = match result {
-            Ok(Ok((value, state))) => match self.keep(slot, stored, live, run, &before, &draft) {
+            Ok(Ok((output, state))) => match self.keep(slot, stored, live, run, &before, &draft) {
                 Ok(()) => {
-                    Self::accept(slot, body, run, draft, state);
-                    return Ok(value);
+                    Self::accept(slot, body, run, draft, source, state);
+                    return Ok(output);
                 }
                 Err(error) => Err(error),
             },
             Ok(Err(error)) => Err(error),
             Err(_) => {
-                tracing::error!(path = %slot.path, class = &*live.definition.name, event = what, "a handler panicked");
+                let (class, event) = (&*live.definition.name, input.name());
+                tracing::error!(path = %slot.path, class, event, "a handler panicked");
                 self.metrics.panics.inc();
                 run.panicked = true;
                 return Err(Error::panicked());
@@ -88,7 +118,7 @@ impl Inner {
             stored.record.state = Some(run.scratch.as_slice().into());
         }
         if changed || draft.has_writes() {
-            let limit = self.options.storage_per_object;
+            let limit = live.definition.storage_bytes.unwrap_or(self.options.storage_per_object);
             if stored.record.bytes > limit && stored.record.bytes > before.bytes {
                 return Err(storage_full(&slot.path, stored.record.bytes, limit));
             }
@@ -98,29 +128,35 @@ impl Inner {
             if let (true, Some(state)) = (changed, &stored.record.state) {
                 live.saved = Arc::clone(state);
             }
+            // A row whose size stays does not change the record.
+            if changed || !stored.exists || stored.record != *before || !draft.children.is_empty() {
+                run.set.record = Some(stored.record.clone());
+            }
             stored.exists = true;
-            run.set.record = Some(stored.record.clone());
         }
         Ok(())
     }
 
     /// Adds a turn that succeeded to the run.
-    fn accept(slot: &Slot, body: &Body, run: &mut Run, mut draft: Draft, state: Option<Vec<u8>>) {
-        run.set.merge(draft.write_set(&slot.path));
+    fn accept(slot: &Slot, body: &mut Body, run: &mut Run, mut draft: Draft, source: &Source, state: Option<Output>) {
+        if let Some(stored) = body.stored.as_mut().filter(|_| draft.has_writes()) {
+            stored.rows.apply(draft.cleared, &draft.rows);
+            run.set.merge(draft.write_set(&slot.path));
+        }
         run.effects.append(&mut draft.effects);
-        let sender = draft.sender.take();
         let mut answered = false;
-        if let Some(change) = draft.published.take() {
+        let tells_state = body.live.as_ref().is_some_and(|live| live.definition.tells_state);
+        if let Some(change) = draft.published.take().filter(|_| tells_state) {
             run.published = true;
             run.told = None;
             if body.sockets.all().len() > body.sockets.whole() && !change.is_empty() {
                 run.effects.push(Effect::Change(body.sockets.of(Version::V2), change));
             }
-            if let (Some(state), Some(sender)) = (state, &sender) {
+            if let (Some(Output::Json(state)), Some(sender)) = (state, &source.sender) {
                 let frame = protocol::state(&state);
                 // Kept only if there is somebody else to tell.
                 run.told = Some((sender.id(), (body.sockets.whole() > 1).then(|| frame.clone())));
-                run.effects.push(if draft.id.is_none() {
+                run.effects.push(if source.id.is_none() {
                     answered = true;
                     Effect::Answer(Arc::clone(sender), Answer { id: None, frame })
                 } else {
@@ -128,8 +164,9 @@ impl Inner {
                 });
             }
         }
-        let Some(sender) = sender else { return };
-        match draft.take_answer() {
+        let Some(sender) = &source.sender else { return };
+        let sender = Arc::clone(sender);
+        match draft.take_answer(source.id.as_ref()) {
             Some(answer) => run.effects.push(Effect::Answer(sender, answer)),
             None if !answered => run.effects.push(Effect::Handled(sender)),
             None => {}

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::children::Children;
-use super::class::{Definition, Instance};
+use super::instance::{Definition, Instance};
+use super::rows::Rows;
 use super::session::{Close, Session};
 use crate::protocol::Version;
 use crate::storage::{Record, Seq};
@@ -25,6 +26,7 @@ pub(super) struct Stored {
     /// Whether the record is in storage, or on its way.
     pub(super) exists: bool,
     pub(super) children: Option<Children>,
+    pub(super) rows: Rows,
 }
 
 /// An activated class.
@@ -90,14 +92,17 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    pub(super) fn insert(&mut self, session: &Arc<Session>, definition: &Definition) {
-        if self.position(session).is_err() {
+    /// Answers whether it is new.
+    pub(super) fn insert(&mut self, session: &Arc<Session>, definition: &Definition) -> bool {
+        let joins = self.position(session).is_err();
+        if joins {
             self.whole += usize::from(session.version() == Version::V1);
             self.gauges.push(Gauge::new(&definition.websockets));
             // Sockets join in the order of their numbers but for a race between two that open at once.
             let at = self.sessions.partition_point(|other| other.id() < session.id());
             self.sessions.insert(at, Arc::clone(session));
         }
+        joins
     }
 
     pub(super) fn remove(&mut self, session: &Arc<Session>) {

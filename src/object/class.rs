@@ -1,30 +1,60 @@
 //! What a class is: a plain value that is driven by events.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
-
 use bytes::Bytes;
-use prometheus::{Histogram, IntGauge};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::Error;
-use super::turn::Turn;
-use crate::limits::{LONG_TURN, WARY_TURNS};
-use crate::metrics::Metrics;
-use crate::protocol::{Code, Frame, Message};
+use super::turn::{SocketId, Turn};
+use crate::protocol::{Closed, Code, Frame, Message};
 
 /// An object's class: its value is the object's saved state.
 ///
 /// The runtime keeps one value per live object, hands it one event at a time, and saves it (as JSON, by serde) whenever a
-/// turn changed it. A handler that fails has its turn dropped: the value goes back to what was saved. Fields marked
-/// `#[serde(skip)]` are caches: they start at their default whenever the value is restored.
+/// turn changed it. A handler that fails has its turn dropped: the value goes back to what was saved, and nothing that was
+/// written or was to be sent remains. Fields marked `#[serde(skip)]` are caches: they start at their default whenever the
+/// value is restored.
 ///
 /// A handler never waits: it reads and changes the value, and lists on the [`Turn`] what is to happen. Nothing of that
 /// leaves before the turn's changes are durable.
+///
+/// ```
+/// use fleet::{Class, Error, RawValue, Turn, json, unknown_method};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Counter {
+///     count: u64,
+/// }
+///
+/// impl Class for Counter {
+///     const NAME: &'static str = "counter";
+///
+///     fn call(&mut self, _: &mut Turn<'_>, method: &str, _: &RawValue) -> Result<Vec<u8>, Error> {
+///         match method {
+///             "increment" => self.count += 1,
+///             "get" => {}
+///             other => return Err(unknown_method(other)),
+///         }
+///         json(&self.count)
+///     }
+/// }
+/// ```
 pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
+    /// What it is called in routes, in `createAgent`, and in storage: 1 to 64 of `A-Z a-z 0-9 _ -`.
+    const NAME: &'static str;
+
+    /// The class of the children that its objects create without naming one; by default a child's path decides.
+    const CHILDREN: Option<&'static str> = None;
+
+    /// Bytes that one object may store; by default what the server is configured for.
+    const STORAGE_BYTES: Option<u64> = None;
+
+    /// Whether sockets are told the state: a `state` frame when they open and whenever a turn publishes a change. Without
+    /// it a socket gets only what the class sends.
+    const TELLS_STATE: bool = true;
+
     /// Before the first event after each start. A failure fails the waiting events; the next event tries again.
     ///
     /// # Errors
@@ -44,7 +74,8 @@ pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
         json(self)
     }
 
-    /// A method called by name, over HTTP (`POST PATH:method`) or a WebSocket (`{"type":METHOD,…}`); answers JSON text.
+    /// A method called by name: over HTTP (`POST PATH:method`), a WebSocket (`{"type":METHOD,…}`), or by another object
+    /// ([`Turn::call`]). The payload is JSON, read with [`read`]; the answer is JSON text, made with [`json`].
     ///
     /// # Errors
     /// Whatever the class finds wrong; by default every method is unknown.
@@ -53,7 +84,7 @@ pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
         Err(unknown_method(method))
     }
 
-    /// Any other request to the plain path.
+    /// Any other request to the plain path, with its whole body.
     ///
     /// # Errors
     /// Whatever the class finds wrong; by default the method is not allowed.
@@ -65,11 +96,58 @@ pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
         ))
     }
 
+    /// A message of another object ([`Turn::tell`], [`Turn::send`]), which is the turn's caller. By default every socket of
+    /// this object gets it as a `message` frame.
+    ///
+    /// # Errors
+    /// Whatever the class finds wrong: the turn is dropped and logged, and the message counts as handled.
+    fn message(&mut self, turn: &mut Turn<'_>, message: &RawValue) -> Result<(), Error> {
+        turn.forward(message);
+        Ok(())
+    }
+
+    /// The alarm is due; `retry` counts the runs of it that have failed before.
+    ///
+    /// # Errors
+    /// Whatever the class finds wrong: it is run again, later and later, six times at most.
+    fn alarm(&mut self, turn: &mut Turn<'_>, retry: u32) -> Result<(), Error> {
+        let _ = (turn, retry);
+        Ok(())
+    }
+
+    /// The schedule of that name is due.
+    ///
+    /// # Errors
+    /// Whatever the class finds wrong: the failure is in the schedule's history.
+    fn scheduled(&mut self, turn: &mut Turn<'_>, name: &str) -> Result<(), Error> {
+        let _ = (turn, name);
+        Ok(())
+    }
+
+    /// The answer to a [`Turn::call`], [`Turn::http`] or [`Turn::run`] of an earlier turn. Each is answered exactly once.
+    ///
+    /// # Errors
+    /// Whatever the class finds wrong: the turn is dropped and logged.
+    fn replied(&mut self, turn: &mut Turn<'_>, reply: &Replied<'_>) -> Result<(), Error> {
+        let _ = (turn, reply);
+        Ok(())
+    }
+
+    /// A socket has joined.
+    ///
+    /// # Errors
+    /// Whatever the class finds wrong: the socket is told, and closed.
+    fn websocket_open(&mut self, turn: &mut Turn<'_>, socket: SocketId) -> Result<(), Error> {
+        let _ = (turn, socket);
+        Ok(())
+    }
+
     /// A message of a socket. By default it is read as a [`Message`] and becomes a [`Class::call`].
     ///
     /// # Errors
     /// What the call finds wrong; a frame that is not a message. The sender alone is told.
-    fn websocket_message(&mut self, turn: &mut Turn<'_>, frame: &Frame) -> Result<(), Error> {
+    fn websocket_message(&mut self, turn: &mut Turn<'_>, socket: SocketId, frame: &Frame) -> Result<(), Error> {
+        let _ = socket;
         let Frame::Text(text) = frame else {
             return Err(Error::bad_request("Invalid message: binary frames are not supported here"));
         };
@@ -82,12 +160,50 @@ pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
         turn.answer(result);
         Ok(())
     }
+
+    /// A socket is gone; once for each that was opened.
+    ///
+    /// # Errors
+    /// Whatever the class finds wrong: the turn is dropped and logged.
+    fn websocket_close(&mut self, turn: &mut Turn<'_>, socket: SocketId, closed: &Closed) -> Result<(), Error> {
+        let _ = (turn, socket, closed);
+        Ok(())
+    }
+
+    /// A socket broke: the protocol was violated, or the connection failed. [`Class::websocket_close`] follows.
+    ///
+    /// # Errors
+    /// Whatever the class finds wrong: the turn is dropped and logged.
+    fn websocket_error(&mut self, turn: &mut Turn<'_>, socket: SocketId, error: &str) -> Result<(), Error> {
+        let _ = (turn, socket, error);
+        Ok(())
+    }
+}
+
+/// What came of something that an object asked for in an earlier turn.
+#[derive(Debug)]
+pub struct Replied<'a> {
+    /// What [`Turn::call`], [`Turn::http`] or [`Turn::run`] answered.
+    pub id: u64,
+    /// The note that was given along, as JSON.
+    pub note: &'a RawValue,
+    /// The answer as JSON, or why there is none: the error of the other side, or `timed out`, `interrupted` (the server was
+    /// restarted meanwhile), `deleted`.
+    pub result: Result<&'a RawValue, Error>,
 }
 
 /// The failure for a method that a class does not have.
 pub fn unknown_method(method: &str) -> Error {
     let quoted: String = method.chars().take(64).collect();
     Error::not_found(format!("Unknown message type: {quoted}"))
+}
+
+/// Reads a payload.
+///
+/// # Errors
+/// `bad_request` that says what is wrong where.
+pub fn read<T: DeserializeOwned>(payload: &RawValue) -> Result<T, Error> {
+    serde_json::from_str(payload.get()).map_err(|error| Error::bad_request(format!("invalid payload: {error}")))
 }
 
 /// Encodes an answer as JSON text.
@@ -107,107 +223,4 @@ pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
 pub fn append_json<T: Serialize + ?Sized>(into: &mut Vec<u8>, value: &T) -> Result<(), Error> {
     serde_json::to_writer(into, value)
         .map_err(|error| Error::internal(format!("a value cannot be encoded as JSON: {error}")))
-}
-
-/// A [`Class`] whose type is not known: what the runtime holds.
-pub(crate) trait Instance: Send {
-    fn activate(&mut self, turn: &mut Turn<'_>) -> Result<(), Error>;
-    fn state(&mut self, turn: &mut Turn<'_>) -> Result<Vec<u8>, Error>;
-    fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error>;
-    fn fetch(&mut self, turn: &mut Turn<'_>, request: &http::Request<Bytes>) -> Result<http::Response<Bytes>, Error>;
-    fn websocket_message(&mut self, turn: &mut Turn<'_>, frame: &Frame) -> Result<(), Error>;
-    fn save(&self, into: &mut Vec<u8>) -> Result<(), Error>;
-}
-
-impl<C: Class> Instance for C {
-    fn activate(&mut self, turn: &mut Turn<'_>) -> Result<(), Error> {
-        Class::activate(self, turn)
-    }
-
-    fn state(&mut self, turn: &mut Turn<'_>) -> Result<Vec<u8>, Error> {
-        Class::state(self, turn)
-    }
-
-    fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
-        Class::call(self, turn, method, payload)
-    }
-
-    fn fetch(&mut self, turn: &mut Turn<'_>, request: &http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
-        Class::fetch(self, turn, request)
-    }
-
-    fn websocket_message(&mut self, turn: &mut Turn<'_>, frame: &Frame) -> Result<(), Error> {
-        Class::websocket_message(self, turn, frame)
-    }
-
-    fn save(&self, into: &mut Vec<u8>) -> Result<(), Error> {
-        append_json(into, self)
-    }
-}
-
-/// Makes an instance from its saved state.
-type Make = fn(Option<&[u8]>) -> Result<Box<dyn Instance>, Error>;
-
-/// A registered class: how to make its instances, and what is known of all of them.
-pub(crate) struct Definition {
-    pub(crate) name: Arc<str>,
-    make: Make,
-    /// How many more turns of this class run where they hold up nobody, because one was long.
-    wary: AtomicU32,
-    pub(crate) turn_seconds: Histogram,
-    pub(crate) active: IntGauge,
-    pub(crate) asleep: IntGauge,
-    pub(crate) websockets: IntGauge,
-}
-
-impl Definition {
-    pub(crate) fn of<C: Class>(name: &str, metrics: &Metrics) -> Self {
-        Self {
-            name: name.into(),
-            make: |saved| match saved {
-                None => Ok(Box::new(C::default())),
-                Some(saved) => match serde_json::from_slice::<C>(saved) {
-                    Ok(class) => Ok(Box::new(class)),
-                    Err(error) => Err(Error::internal(format!("saved state cannot be read: {error}"))),
-                },
-            },
-            wary: AtomicU32::new(0),
-            turn_seconds: metrics.turn_seconds.with_label_values(&[name]),
-            active: metrics.objects.with_label_values(&[name, "active"]),
-            asleep: metrics.objects.with_label_values(&[name, "asleep"]),
-            websockets: metrics.websockets.with_label_values(&[name]),
-        }
-    }
-
-    pub(crate) fn make(&self, saved: Option<&[u8]>) -> Result<Box<dyn Instance>, Error> {
-        (self.make)(saved)
-    }
-
-    /// Whether turns of this class may hold up others.
-    pub(crate) fn is_long(&self) -> bool {
-        self.wary.load(Ordering::Relaxed) > 0
-    }
-
-    /// Notes how long a turn took; `what` names the event.
-    ///
-    /// A long turn makes the class suspect for a while, not for ever: a thread that was preempted looks the same from here,
-    /// and giving its place away costs a short turn many times its own time.
-    pub(crate) fn observe(&self, took: Duration, what: &str) {
-        self.turn_seconds.observe(took.as_secs_f64());
-        if took > LONG_TURN {
-            if self.wary.swap(WARY_TURNS, Ordering::Relaxed) == 0 {
-                tracing::warn!(
-                    class = &*self.name,
-                    event = what,
-                    ?took,
-                    "a turn took longer than {LONG_TURN:?}; turns of this class run where they hold up nobody, until \
-                     {WARY_TURNS} in a row were short"
-                );
-            }
-        } else if self.is_long() {
-            // Two at once may count one too few or many, which does not matter.
-            let wary = self.wary.load(Ordering::Relaxed);
-            self.wary.store(wary.saturating_sub(1), Ordering::Relaxed);
-        }
-    }
 }

@@ -4,15 +4,16 @@
 //! would be for each. The effects of a run queue behind it; a run that wrote nothing queues behind the object's last write,
 //! because what it has seen may not be durable yet.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::attempt::Source;
 use super::body::Body;
 use super::event::{Answer, Effect, Event};
+use super::instance::{Input, Output};
 use super::namespace::{Inner, Slot};
 use super::slot::Life;
-use super::turn::Turn;
+use super::turn::SocketId;
 use crate::limits::{WRITE_SET_BYTES, WRITE_SET_ROWS};
 use crate::path::ObjectPath;
 use crate::protocol::{self, Frame, Version};
@@ -25,7 +26,7 @@ pub(super) struct Run {
     /// Whether sockets are to be told the state.
     pub(super) published: bool,
     /// The state as the last turn left it, if that turn's sender was told it, and the sender.
-    pub(super) told: Option<(u64, Option<Frame>)>,
+    pub(super) told: Option<(SocketId, Option<Frame>)>,
     pub(super) panicked: bool,
     pub(super) scratch: Vec<u8>,
     /// When the last turn ended: the clock is read once a turn.
@@ -64,15 +65,15 @@ impl Inner {
         if body.sockets.whole() <= usize::from(sender.is_some()) {
             return;
         }
-        let frame = match (frame, &mut body.stored, &mut body.live) {
-            (Some(frame), ..) => Some(frame),
-            (None, Some(stored), Some(live)) if !run.panicked => {
-                let mut turn = Turn::new(self, &slot.path, stored);
-                let state = catch_unwind(AssertUnwindSafe(|| live.class.state(&mut turn)));
-                state.ok().and_then(Result::ok).map(|state| protocol::state(&state))
+        let frame = frame.or_else(|| {
+            let usable = !run.panicked && body.live.is_some();
+            let state = usable.then(|| self.attempt(slot, body, run, &mut Source::runtime(), Input::State));
+            run.published = false;
+            match state {
+                Some(Ok(Output::Json(state))) => Some(protocol::state(&state)),
+                _ => None,
             }
-            _ => None,
-        };
+        });
         let others: Vec<_> = body.sockets.of(Version::V1).into_iter().filter(|one| Some(one.id()) != sender).collect();
         match frame {
             Some(frame) => run.effects.push(Effect::State(others, frame)),
@@ -93,6 +94,8 @@ impl Inner {
             self.tell_state(slot, body, run);
         }
         let set = std::mem::replace(&mut run.set, WriteSet::new(slot.path.clone()));
+        let cleared = set.clear;
+        let keys: Vec<Box<str>> = set.rows.keys().map(|(_, key)| key.clone()).collect();
         let effects = std::mem::take(&mut run.effects);
         let committed = if set.deleted.is_empty() {
             let mut core = slot.core.lock();
@@ -109,7 +112,12 @@ impl Inner {
             self.commit_deletion(slot, set)
         };
         match committed {
-            Some(Ok(seq)) => self.release(slot, effects, seq),
+            Some(Ok(seq)) => {
+                if let Some(stored) = body.stored.as_mut().filter(|_| cleared || !keys.is_empty()) {
+                    stored.rows.committed(cleared, keys.iter().map(|key| &**key), seq);
+                }
+                self.release(slot, effects, seq);
+            }
             Some(Err(error)) => {
                 let error = error.into();
                 let failed = effects.into_iter().filter_map(|effect| effect.failed(&error)).collect();

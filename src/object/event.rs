@@ -9,9 +9,23 @@ use tokio::sync::oneshot;
 use super::Error;
 use super::session::Session;
 use super::slot::Room;
+use super::turn::SocketId;
 use crate::path::ObjectPath;
 use crate::protocol::{Frame, Id, Message};
 use crate::storage::Seq;
+
+/// Who caused a turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// A request over HTTP.
+    Http,
+    /// A socket of the object.
+    Socket(SocketId),
+    /// Another object.
+    Object(ObjectPath),
+    /// The runtime: a start, an alarm, a schedule.
+    Runtime,
+}
 
 /// The answer to a request, and the write set that must be durable before anyone sees it.
 pub(crate) type Reply<T> = oneshot::Sender<(Seq, Result<T, Error>)>;
@@ -43,20 +57,6 @@ impl Event {
                 Room::Ordinary
             }
             Self::Open(_) | Self::Close(_) | Self::Delete { .. } => Room::Reserved,
-        }
-    }
-
-    /// What to call it in a log.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Call { .. } => "call",
-            Self::State { .. } => "state",
-            Self::Fetch { .. } => "fetch",
-            Self::Open(_) => "open",
-            Self::Message(..) => "websocket_message",
-            Self::Close(_) => "close",
-            Self::Tell(_) => "tell",
-            Self::Delete { .. } => "delete",
         }
     }
 

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use super::Error;
+use super::attempt::Source;
 use super::body::{Body, Stored};
 use super::commit::Run;
-use super::event::{Answer, Effect, Event};
+use super::event::{Answer, Caller, Effect, Event};
+use super::instance::{Input, Output};
 use super::namespace::{Inner, Slot};
+use super::rows::Rows;
 use super::session::Session;
 use super::turn::Turn;
 use crate::path::{ObjectName, ObjectPath};
@@ -26,20 +29,23 @@ impl Inner {
             run.effects.extend(event.refuse(error));
             return;
         }
-        let name = event.name();
         match event {
-            Event::Call { ref method, ref payload, .. } => {
-                let result = self.attempt(slot, body, run, None, name, |class, turn| class.call(turn, method, payload));
-                if let Event::Call { reply, .. } = event {
-                    run.effects.push(Effect::Json(reply, result));
-                }
+            Event::Call { method, payload, reply } => {
+                let input = Input::Call(&method, &payload);
+                let result = self.attempt(slot, body, run, &mut Source::new(Caller::Http), input);
+                run.effects.push(Effect::Json(reply, result.and_then(json_of)));
             }
             Event::State { reply } => {
-                let result = self.attempt(slot, body, run, None, "state", |class, turn| class.state(turn));
-                run.effects.push(Effect::Json(reply, result));
+                let result = self.attempt(slot, body, run, &mut Source::new(Caller::Http), Input::State);
+                run.effects.push(Effect::Json(reply, result.and_then(json_of)));
             }
             Event::Fetch { request, reply } => {
-                let result = self.attempt(slot, body, run, None, "fetch", |class, turn| class.fetch(turn, &request));
+                let input = Input::Fetch(&request);
+                let result = match self.attempt(slot, body, run, &mut Source::new(Caller::Http), input) {
+                    Ok(Output::Response(response)) => Ok(response),
+                    Ok(other) => Err(Error::internal(format!("a fetch answered {other:?}"))),
+                    Err(error) => Err(error),
+                };
                 run.effects.push(Effect::Response(reply, Box::new(result)));
             }
             Event::Open(session) => self.open(slot, body, run, session),
@@ -54,12 +60,24 @@ impl Inner {
     }
 
     fn open(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run, session: Arc<Session>) {
-        if let Some(live) = &body.live {
-            body.sockets.insert(&session, &live.definition);
+        let Some(live) = &body.live else { return };
+        let tells_state = live.definition.tells_state;
+        let joined = body.sockets.insert(&session, &live.definition);
+        let place = run.effects.len();
+        let mut result = Ok(());
+        if joined {
+            let input = Input::Open(session.id());
+            result = self.attempt(slot, body, run, &mut Source::runtime(), input).map(drop);
         }
-        match self.attempt(slot, body, run, None, "open", |class, turn| class.state(turn)) {
-            Ok(state) => run.effects.push(Effect::First(session, protocol::state(&state))),
-            Err(error) => run.effects.push(Effect::Refuse(session, error)),
+        if tells_state && result.is_ok() {
+            result =
+                self.attempt(slot, body, run, &mut Source::runtime(), Input::State).and_then(json_of).map(|state| {
+                    // Before what the class said to it when it opened.
+                    run.effects.insert(place, Effect::First(Arc::clone(&session), protocol::state(&state)));
+                });
+        }
+        if let Err(error) = result {
+            run.effects.push(Effect::Refuse(session, error));
         }
     }
 
@@ -71,14 +89,9 @@ impl Inner {
         session: &Arc<Session>,
         frame: &Frame,
     ) {
-        let mut id = None;
-        let result = self.attempt(slot, body, run, Some(session), "websocket_message", |class, turn| {
-            let result = class.websocket_message(turn, frame);
-            id.clone_from(&turn.draft.id);
-            result
-        });
-        if let Err(error) = result {
-            run.effects.push(Effect::Answer(Arc::clone(session), Answer::error(id, error)));
+        let mut source = Source::socket(session);
+        if let Err(error) = self.attempt(slot, body, run, &mut source, Input::Frame(session.id(), frame)) {
+            run.effects.push(Effect::Answer(Arc::clone(session), Answer::error(source.id, error)));
         }
     }
 
@@ -95,7 +108,7 @@ impl Inner {
         if let (Some(name), Some(stored)) = (&name, &mut body.stored)
             && subtree != slot.path
         {
-            let mut turn = Turn::new(self, &slot.path, stored);
+            let mut turn = Turn::new(self, &slot.path, None, stored, &[], &Caller::Runtime);
             listed = turn.unlist(name)?;
             run.set.merge(turn.draft.write_set(&slot.path));
             if listed {
@@ -123,7 +136,8 @@ impl Inner {
             let found = self.storage.load(&slot.path)?;
             let exists = found.is_some();
             let record = found.unwrap_or_else(|| Record::new(self.registry.class_for(&slot.path)));
-            body.stored = Some(Stored { record, exists, children: None });
+            let rows = Rows::load(&self.storage, &slot.path, record.rows)?;
+            body.stored = Some(Stored { record, exists, children: None, rows });
         }
         Ok(())
     }
@@ -141,10 +155,17 @@ impl Inner {
         class.save(&mut saved)?;
         body.wake(&definition, class, saved.into());
         self.metrics.activations.inc();
-        let activated = self.attempt(slot, body, run, None, "activate", |class, turn| class.activate(turn));
+        let activated = self.attempt(slot, body, run, &mut Source::runtime(), Input::Activate);
         if activated.is_err() {
             drop(body.live.take());
         }
-        activated
+        activated.map(drop)
+    }
+}
+
+fn json_of(output: Output) -> Result<Vec<u8>, Error> {
+    match output {
+        Output::Json(json) => Ok(json),
+        other => Err(Error::internal(format!("a question was answered with {other:?}"))),
     }
 }

@@ -23,6 +23,8 @@ use super::idle::Idle;
 use super::registry::Registry;
 use super::session::Session;
 use super::slot::{Core, Life, Posted};
+use super::turn::SocketId;
+use crate::clock::{Clock, Random};
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
 use crate::protocol::{Code, Frame, Version};
@@ -56,6 +58,8 @@ pub(crate) struct Inner {
     pub(super) storage: Storage,
     pub(super) registry: Registry,
     pub(super) options: Options,
+    pub(super) clock: Clock,
+    pub(super) random: Random,
     pub(super) metrics: Metrics,
     tasks: TaskTracker,
     /// Where turns run that no edge runs: the writer, which wakes them, is no thread of it.
@@ -118,6 +122,8 @@ impl Inner {
             storage,
             registry,
             options,
+            clock: Clock::system(),
+            random: Random::system(),
             metrics,
             tasks,
             runtime: Handle::current(),
@@ -255,7 +261,7 @@ impl Inner {
         }
         let permit = SocketPermit { slot: Arc::clone(&slot), all: Arc::clone(&self.sockets) };
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
-        Ok((slot, Session::new(id, version, self.storage.clone(), permit)))
+        Ok((slot, Session::new(SocketId(id), version, self.storage.clone(), permit)))
     }
 
     /// Gives the memory of a resting object back; without sockets its slot goes too. Answers whether it did.

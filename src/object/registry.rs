@@ -1,19 +1,41 @@
 //! Which classes there are, and which one a path gets that has none stored.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::Error;
-use super::class::{Class, Definition};
+use super::class::Class;
+use super::instance::Definition;
+use crate::limits::CLASS_NAME_BYTES;
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
 use crate::protocol::Code;
 
 type Route = dyn Fn(&ObjectPath) -> Option<String> + Send + Sync;
 
+/// Why classes cannot be registered as they are.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// Two classes have the same name.
+    #[error("two classes are named `{0}`; a class is found by its name")]
+    Duplicate(&'static str),
+    /// A name that cannot be one.
+    #[error("`{0}` cannot be the name of a class: 1 to 64 of A-Z a-z 0-9 _ - are needed")]
+    Name(&'static str),
+    /// A class names one for its children that there is not.
+    #[error("class `{class}` names `{children}` for its children, which is not registered")]
+    Children {
+        /// The class.
+        class: &'static str,
+        /// What its `CHILDREN` says.
+        children: &'static str,
+    },
+}
+
 /// The classes of a server, by name, and its routes.
 pub struct Registry {
-    classes: HashMap<Arc<str>, Arc<Definition>>,
+    classes: HashMap<&'static str, Arc<Definition>>,
     route: Box<Route>,
     default: Arc<str>,
     metrics: Metrics,
@@ -21,20 +43,50 @@ pub struct Registry {
 
 impl Registry {
     /// A registry with one class, which is also the default for every path.
-    pub fn new<C: Class>(default: &str, metrics: &Metrics) -> Self {
+    ///
+    /// # Errors
+    /// [`RegistryError::Name`].
+    pub fn new<C: Class>(metrics: &Metrics) -> Result<Self, RegistryError> {
         let mut registry = Self {
             classes: HashMap::new(),
             route: Box::new(|_| None),
-            default: default.into(),
+            default: C::NAME.into(),
             metrics: metrics.clone(),
         };
-        registry.add::<C>(default);
-        registry
+        registry.add::<C>()?;
+        Ok(registry)
     }
 
-    fn add<C: Class>(&mut self, name: &str) {
-        let definition = Definition::of::<C>(name, &self.metrics);
-        self.classes.insert(Arc::clone(&definition.name), Arc::new(definition));
+    /// Registers another class.
+    ///
+    /// # Errors
+    /// [`RegistryError::Duplicate`] and [`RegistryError::Name`].
+    pub fn add<C: Class>(&mut self) -> Result<(), RegistryError> {
+        let legal = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
+        if !(1..=CLASS_NAME_BYTES).contains(&C::NAME.len()) || !C::NAME.bytes().all(legal) {
+            return Err(RegistryError::Name(C::NAME));
+        }
+        match self.classes.entry(C::NAME) {
+            Entry::Occupied(_) => Err(RegistryError::Duplicate(C::NAME)),
+            Entry::Vacant(entry) => {
+                entry.insert(Arc::new(Definition::of::<C>(&self.metrics)));
+                Ok(())
+            }
+        }
+    }
+
+    /// Checks what can only be checked when every class is there.
+    ///
+    /// # Errors
+    /// [`RegistryError::Children`].
+    pub fn check(&self) -> Result<(), RegistryError> {
+        let named = self.classes.iter().filter_map(|(class, definition)| Some((*class, definition.children?)));
+        for (class, children) in named {
+            if !self.has(children) {
+                return Err(RegistryError::Children { class, children });
+            }
+        }
+        Ok(())
     }
 
     /// Sets the function that names the class of a path which has none stored.

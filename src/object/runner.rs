@@ -107,6 +107,9 @@ impl Inner {
         let mut run = Run::new(&slot.path);
         let mut started = run.now;
         self.forget_failed(slot, &mut body);
+        if let Some(stored) = &mut body.stored {
+            stored.rows.trim(&self.storage);
+        }
         while let Some(event) = events.pop_front() {
             if event.needs_stored() && body.stored.is_none() && self.must_wait(&body, waker) {
                 self.commit(slot, &mut body, &mut run);

@@ -16,13 +16,14 @@ use parking_lot::Mutex;
 pub use self::outbox::{Close, Drained, Outgoing};
 use self::outbox::{Entry, Outbox};
 use super::namespace::SocketPermit;
+use super::turn::SocketId;
 use crate::limits::{SOCKET_ANSWER_BYTES, SOCKET_UNANSWERED};
 use crate::protocol::{self, Change, Frame, Id, Version};
 use crate::storage::{Outcome, Seq, Storage};
 
 /// One open socket.
 pub(crate) struct Session {
-    id: u64,
+    id: SocketId,
     version: Version,
     storage: Storage,
     outbox: Mutex<Outbox>,
@@ -35,7 +36,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(id: u64, version: Version, storage: Storage, permit: SocketPermit) -> Arc<Self> {
+    pub(crate) fn new(id: SocketId, version: Version, storage: Storage, permit: SocketPermit) -> Arc<Self> {
         Arc::new(Self {
             id,
             version,
@@ -47,7 +48,7 @@ impl Session {
         })
     }
 
-    pub(crate) fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> SocketId {
         self.id
     }
 

@@ -24,7 +24,7 @@ use crate::storage::{Outcome, Storage};
 
 /// Every object of a server, by path; clones are handles to the same.
 #[derive(Clone)]
-pub struct Namespace(Arc<Inner>);
+pub struct Namespace(pub(super) Arc<Inner>);
 
 /// One line of [`Namespace::list`].
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

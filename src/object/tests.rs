@@ -1,5 +1,7 @@
 //! What a class may count on, with a class that misbehaves on request and real storage below.
 
+mod storage_api;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,8 @@ struct Moody {
 }
 
 impl Class for Moody {
+    const NAME: &'static str = "moody";
+
     fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
         match method {
             "add" => {
@@ -77,7 +81,7 @@ impl World {
         let metrics = Metrics::new();
         let storage = storage::Options { data_dir: data.path().to_owned(), ..storage::Options::default() };
         let storage = Storage::open(storage, &metrics).expect("storage opens");
-        let registry = Registry::new::<Moody>("moody", &metrics);
+        let registry = Registry::new::<Moody>(&metrics).expect("a registry");
         let namespace = Namespace::new(storage.clone(), registry, options, metrics.clone(), &TaskTracker::new());
         Self { namespace, storage, metrics, _data: data }
     }

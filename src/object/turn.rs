@@ -1,52 +1,86 @@
 //! What a handler may use while its turn lasts: everything it does here is dropped if it fails.
+//!
+//! | file | what of it |
+//! |---|---|
+//! | `storage` | the object's rows, and transactions |
+//! | `tree` | its children |
 
+mod storage;
+mod tree;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+pub use self::storage::{List, Listing};
 use super::Error;
 use super::body::Stored;
 use super::children::Children;
-use super::event::{Answer, Effect};
-use super::namespace::{Inner, Slot};
+use super::event::{Answer, Caller, Effect};
+use super::namespace::Inner;
+use super::rows::Value;
 use super::session::Session;
-use crate::limits::PATH_BYTES;
-use crate::path::{self, ObjectName, ObjectPath};
-use crate::protocol::{self, Change, Code, Frame, Id};
-use crate::storage::{Child, Record, WriteSet};
+use crate::path::{ObjectName, ObjectPath};
+use crate::protocol::{self, Change, Code, Id};
+use crate::storage::{Child, Space, WriteSet};
+
+/// One open socket of an object; its number is not used again while the server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId(pub(crate) u64);
 
 /// One turn of one object.
 pub struct Turn<'a> {
     pub(super) namespace: &'a Arc<Inner>,
     pub(super) path: &'a ObjectPath,
-    pub(super) record: &'a mut Record,
-    pub(super) children: &'a mut Option<Children>,
+    /// The class of children that are created without naming one.
+    children_class: Option<&'static str>,
+    pub(super) stored: &'a mut Stored,
+    pub(super) sockets: &'a [Arc<Session>],
+    pub(super) caller: &'a Caller,
+    /// Read once, when it is first asked for.
+    now: Option<u64>,
     pub(super) draft: Draft,
 }
 
 /// What a turn has done so far.
 #[derive(Default)]
 pub(super) struct Draft {
-    /// The socket whose message this is.
-    pub(super) sender: Option<Arc<Session>>,
     pub(super) id: Option<Id>,
     pub(super) effects: Vec<Effect>,
-    pub(super) children: std::collections::BTreeMap<u64, Option<Child>>,
+    pub(super) children: BTreeMap<u64, Option<Child>>,
     pub(super) deleted: Vec<ObjectPath>,
+    /// Whether every row that there was is dropped.
+    pub(super) cleared: bool,
+    pub(super) rows: BTreeMap<Box<str>, Option<Value>>,
+    row_bytes: usize,
     pub(super) published: Option<Change>,
     pub(super) answer: Option<Vec<u8>>,
     undo: Vec<Undo>,
+    /// What rows were before a transaction wrote them; kept only while one is open.
+    transactions: usize,
 }
 
+/// One step back.
 enum Undo {
     Created(ObjectName),
     Removed(u64, Child),
+    /// A row as the turn had left it before; `None` if it had not touched it.
+    Row(Box<str>, Option<Option<Value>>),
+    /// All that the turn had written before it dropped everything.
+    Cleared(bool, BTreeMap<Box<str>, Option<Value>>),
 }
 
 impl<'a> Turn<'a> {
-    pub(super) fn new(namespace: &'a Arc<Inner>, path: &'a ObjectPath, stored: &'a mut Stored) -> Self {
-        let Stored { record, children, .. } = stored;
-        Self { namespace, path, record, children, draft: Draft::default() }
+    pub(super) fn new(
+        namespace: &'a Arc<Inner>,
+        path: &'a ObjectPath,
+        children_class: Option<&'static str>,
+        stored: &'a mut Stored,
+        sockets: &'a [Arc<Session>],
+        caller: &'a Caller,
+    ) -> Self {
+        Self { namespace, path, children_class, stored, sockets, caller, now: None, draft: Draft::default() }
     }
 }
 
@@ -54,6 +88,21 @@ impl Turn<'_> {
     /// The object's path.
     pub fn path(&self) -> &ObjectPath {
         self.path
+    }
+
+    /// Who caused this turn.
+    pub fn caller(&self) -> &Caller {
+        self.caller
+    }
+
+    /// The time in milliseconds since the epoch; the same for the whole turn.
+    pub fn now(&mut self) -> u64 {
+        *self.now.get_or_insert_with(|| self.namespace.clock.now())
+    }
+
+    /// A random number, each as likely as the other, which nobody can guess.
+    pub fn random(&mut self) -> u64 {
+        self.namespace.random.number()
     }
 
     /// Asks for a `state` (or, for sockets of `fleet.v2`, this change) to be sent to every socket of the object.
@@ -74,159 +123,41 @@ impl Turn<'_> {
         self.draft.answer = Some(payload);
     }
 
-    /// The number of listed children.
-    pub fn child_count(&self) -> u64 {
-        self.record.children
-    }
-
-    /// Whether a child of that name is listed.
-    ///
-    /// # Errors
-    /// Storage cannot be read.
-    pub fn has_child(&mut self, name: &str) -> Result<bool, Error> {
-        Ok(self.record.children > 0 && self.children()?.contains(name))
-    }
-
-    /// The names of the listed children in the order of their creation, as a JSON array.
-    ///
-    /// # Errors
-    /// Storage cannot be read.
-    pub fn children_json(&mut self) -> Result<&[u8], Error> {
-        if self.record.children == 0 { Ok(b"[]") } else { Ok(self.children()?.encoded()) }
-    }
-
-    /// Lists a child. What exists at its path already is adopted as it is.
-    ///
-    /// # Errors
-    /// `conflict` when the name is listed already or a limit is reached; storage that cannot be read.
-    pub fn create_child(&mut self, name: &ObjectName) -> Result<ObjectPath, Error> {
-        if self.has_child(name.as_str())? {
-            return Err(Error::conflict("Agent already exists"));
+    /// Sends a message to every socket of this object, as a `message` frame that names the caller.
+    pub fn forward(&mut self, message: &RawValue) {
+        if !self.sockets.is_empty() {
+            let sender = match self.caller {
+                Caller::Object(path) => path.name().unwrap_or("root"),
+                _ => "",
+            };
+            self.draft.effects.push(Effect::Sockets(self.sockets.to_vec(), protocol::message(message, sender)));
         }
-        let limits = &self.namespace.options;
-        if self.record.children >= limits.children_per_object {
-            return Err(Error::conflict(format!(
-                "children limit reached: {} has {} children; the limit is {}",
-                self.path, self.record.children, limits.children_per_object
-            )));
-        }
-        let path = self.path.child(name);
-        if path.as_str().len() > PATH_BYTES {
-            let text = path::Error::TooLong(path.as_str().len()).to_string();
-            return Err(Error::new(Code::PathTooLong, text));
-        }
-        self.namespace.check_object_limit()?;
-        let class = match self.namespace.storage.load(&path)? {
-            Some(record) => record.class,
-            None => self.namespace.registry.class_for(&path),
-        };
-        let ordinal = self.record.next_ordinal;
-        let child = Child { name: name.clone(), class };
-        self.children()?.insert(ordinal, child.clone());
-        self.record.next_ordinal += 1;
-        self.record.children += 1;
-        self.record.bytes += child_bytes(self.path, name);
-        self.draft.children.insert(ordinal, Some(child));
-        self.draft.undo.push(Undo::Created(name.clone()));
-        Ok(path)
-    }
-
-    /// Takes a child off the list and deletes it with everything below it.
-    ///
-    /// # Errors
-    /// `not_found` when the name is not listed; storage that cannot be read.
-    pub fn delete_child(&mut self, name: &ObjectName) -> Result<(), Error> {
-        if !self.has_child(name.as_str())? {
-            return Err(Error::not_found("Agent not found"));
-        }
-        self.unlist(name)?;
-        self.draft.deleted.push(self.path.child(name));
-        Ok(())
-    }
-
-    /// Takes a child off the list, if it is on it.
-    pub(super) fn unlist(&mut self, name: &ObjectName) -> Result<bool, Error> {
-        if !self.has_child(name.as_str())? {
-            return Ok(false);
-        }
-        if let Some((ordinal, child)) = self.children()?.remove(name.as_str()) {
-            self.record.children -= 1;
-            self.record.bytes = self.record.bytes.saturating_sub(child_bytes(self.path, name));
-            self.draft.children.insert(ordinal, None);
-            self.draft.undo.push(Undo::Removed(ordinal, child));
-        }
-        Ok(true)
-    }
-
-    /// Sends a message to the sockets of a listed child; at most once, and nobody waits for it. A child without sockets is
-    /// not woken.
-    ///
-    /// # Errors
-    /// `not_found` when the name is not listed; storage that cannot be read.
-    pub fn message_child(&mut self, name: &str, message: &RawValue) -> Result<(), Error> {
-        if !self.has_child(name)? {
-            return Err(Error::not_found("Recipient not found"));
-        }
-        let key = format!("{}{name}/", self.path.key());
-        let slots: Vec<Arc<Slot>> = self.namespace.with_sockets(&key).into_iter().collect();
-        self.tell(slots, message);
-        Ok(())
-    }
-
-    /// Sends a message to the sockets of every listed child, as [`Turn::message_child`] does to one; answers how many
-    /// children there are.
-    ///
-    /// # Errors
-    /// Storage cannot be read.
-    pub fn message_children(&mut self, message: &RawValue) -> Result<u64, Error> {
-        if self.record.children == 0 {
-            return Ok(0);
-        }
-        let (namespace, mut key) = (Arc::clone(self.namespace), self.path.key().to_owned());
-        let length = key.len();
-        let mut slots = Vec::new();
-        for name in self.children()?.names() {
-            key.truncate(length);
-            key.push_str(name.as_str());
-            key.push('/');
-            slots.extend(namespace.with_sockets(&key));
-        }
-        self.tell(slots, message);
-        Ok(self.record.children)
-    }
-
-    fn tell(&mut self, slots: Vec<Arc<Slot>>, message: &RawValue) {
-        if !slots.is_empty() {
-            let sender = self.path.name().unwrap_or("root");
-            self.draft.effects.push(Effect::Tell(slots, protocol::message(message, sender)));
-        }
-    }
-
-    fn children(&mut self) -> Result<&mut Children, Error> {
-        let children = match self.children.take() {
-            Some(children) => children,
-            None if self.record.children == 0 => Children::default(),
-            None => Children::from_rows(self.namespace.storage.children(self.path)?),
-        };
-        Ok(self.children.insert(children))
     }
 }
 
 impl Draft {
     /// Takes back what the turn did to the list of children.
-    pub(super) fn undo(self, children: &mut Option<Children>) {
-        let Some(children) = children else { return };
-        for step in self.undo.into_iter().rev() {
-            match step {
-                Undo::Created(name) => drop(children.remove(name.as_str())),
-                Undo::Removed(ordinal, child) => children.insert(ordinal, child),
+    pub(super) fn undo(mut self, children: &mut Option<Children>) {
+        self.undo_to(0, children);
+    }
+
+    /// Takes steps back until so many are left.
+    fn undo_to(&mut self, mark: usize, children: &mut Option<Children>) {
+        for step in self.undo.drain(mark..).rev() {
+            match (step, children.as_mut()) {
+                (Undo::Created(name), Some(children)) => drop(children.remove(name.as_str())),
+                (Undo::Removed(ordinal, child), Some(children)) => children.insert(ordinal, child),
+                (Undo::Row(key, Some(value)), _) => drop(self.rows.insert(key, value)),
+                (Undo::Row(key, None), _) => drop(self.rows.remove(&key)),
+                (Undo::Cleared(cleared, rows), _) => (self.cleared, self.rows) = (cleared, rows),
+                (Undo::Created(_) | Undo::Removed(..), None) => {}
             }
         }
     }
 
     /// Whether the turn wrote something besides the state.
     pub(super) fn has_writes(&self) -> bool {
-        !self.children.is_empty() || !self.deleted.is_empty()
+        !self.children.is_empty() || !self.deleted.is_empty() || !self.rows.is_empty() || self.cleared
     }
 
     /// The turn's changes, without the record.
@@ -234,20 +165,16 @@ impl Draft {
         let mut set = WriteSet::new(path.clone());
         set.children = std::mem::take(&mut self.children);
         set.deleted = std::mem::take(&mut self.deleted);
+        set.clear = self.cleared;
+        set.rows = std::mem::take(&mut self.rows).into_iter().map(|(key, row)| ((Space::User, key), row)).collect();
         set
     }
 
     /// The answer to the sender's message, if it gets one besides a state.
-    pub(super) fn take_answer(&mut self) -> Option<Answer> {
-        let (id, payload) = (self.id.clone()?, self.answer.take()?);
-        let frame: Frame = protocol::result(&id, &payload);
-        Some(Answer { id: Some(id), frame })
+    pub(super) fn take_answer(&mut self, id: Option<&Id>) -> Option<Answer> {
+        let (id, payload) = (id?, self.answer.take()?);
+        Some(Answer { id: Some(id.clone()), frame: protocol::result(id, &payload) })
     }
-}
-
-/// What a listed child counts towards the storage of its parent.
-fn child_bytes(parent: &ObjectPath, name: &ObjectName) -> u64 {
-    (parent.key().len() + name.as_str().len() + 16) as u64
 }
 
 /// The failure for a write that would exceed the storage of one object.

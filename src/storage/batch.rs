@@ -12,7 +12,7 @@ use rusqlite::{CachedStatement, Connection, params};
 use super::queue::Numbered;
 use super::sql;
 use super::tombstones::Tombstones;
-use super::{Child, Record, WriteSet};
+use super::{Child, Position, Record, Send, Seq, Space, WriteSet, wakes};
 use crate::path::ObjectPath;
 
 /// What happens to a row of `objects`.
@@ -33,6 +33,12 @@ pub(super) struct Batch {
     pub(super) sets: usize,
     objects: BTreeMap<ObjectPath, (u64, Put)>,
     agents: BTreeMap<(ObjectPath, u64), (u64, Option<Child>)>,
+    /// By [`Space::place`] and key.
+    rows: BTreeMap<(ObjectPath, Box<str>), (u64, Option<Arc<[u8]>>)>,
+    wakes: BTreeMap<ObjectPath, (u64, Option<u64>)>,
+    /// With position and sender; in the order of targets once all are there.
+    sends: Vec<(Position, ObjectPath, Send)>,
+    handled: Vec<(ObjectPath, Position)>,
     tombstones: BTreeMap<ObjectPath, u64>,
 }
 
@@ -48,6 +54,7 @@ impl Batch {
         for numbered in sets {
             batch.add(numbered.seq, numbered.set);
         }
+        batch.sort_messages();
         batch
     }
 
@@ -64,28 +71,44 @@ impl Batch {
             self.agents.insert((set.path.clone(), ordinal), (seq, child));
         }
         if let Some(record) = set.record {
-            self.objects.insert(set.path, (seq, Put::Record(record)));
+            self.objects.insert(set.path.clone(), (seq, Put::Record(record)));
         }
+        if set.clear {
+            self.delete(seq, Space::User.place(&set.path));
+        }
+        for ((space, key), value) in set.rows {
+            self.rows.insert((space.place(&set.path), key), (seq, value));
+        }
+        if let Some(wake) = set.wake {
+            self.wakes.insert(set.path.clone(), (seq, wake));
+        }
+        for (number, send) in (0..).zip(set.sends) {
+            self.sends.push((Position { seq: Seq(seq), number }, set.path.clone(), send));
+        }
+        self.handled.extend(set.handled.into_iter().map(|position| (set.path.clone(), position)));
     }
 
     /// What earlier write sets of this batch did below the prefix need not be written at all.
     fn delete(&mut self, seq: u64, prefix: ObjectPath) {
-        let below = self.objects.range(prefix.clone()..).map(|(path, _)| path);
-        let dead: Vec<_> = below.take_while(|path| prefix.contains(path)).cloned().collect();
-        for path in dead {
-            self.objects.remove(&path);
-        }
-        let below = self.agents.range((prefix.clone(), 0)..).map(|(key, _)| key);
-        let dead: Vec<_> = below.take_while(|key| prefix.contains(&key.0)).cloned().collect();
-        for key in dead {
-            self.agents.remove(&key);
-        }
-        let below = self.tombstones.range(prefix.clone()..).map(|(path, _)| path);
-        let covered: Vec<_> = below.take_while(|path| prefix.contains(path)).cloned().collect();
-        for path in covered {
-            self.tombstones.remove(&path);
-        }
+        forget(&mut self.objects, &prefix, prefix.clone(), |path| path);
+        forget(&mut self.agents, &prefix, (prefix.clone(), 0), |(parent, _)| parent);
+        forget(&mut self.rows, &prefix, (prefix.clone(), "".into()), |(place, _)| place);
+        forget(&mut self.wakes, &prefix, prefix.clone(), |path| path);
+        forget(&mut self.tombstones, &prefix, prefix.clone(), |path| path);
         self.tombstones.insert(prefix, seq);
+    }
+
+    fn sort_messages(&mut self) {
+        if !self.tombstones.is_empty() {
+            let mut sends = std::mem::take(&mut self.sends);
+            sends.retain(|(Position { seq, .. }, sender, send)| {
+                seq.0 >= self.floor(sender) && seq.0 >= self.floor(&send.target)
+            });
+            self.sends = sends;
+        }
+        // Those to one target stay in the order of their positions.
+        self.sends.sort_by(|(.., one), (.., other)| one.target.cmp(&other.target));
+        self.handled.sort();
     }
 
     /// Writes every row within the open transaction; answers how many rows `objects` has gained.
@@ -97,6 +120,9 @@ impl Batch {
             }
         }
         self.apply_agents(connection)?;
+        self.apply_rows(connection)?;
+        self.apply_wakes(connection)?;
+        self.apply_messages(connection)?;
         self.apply_objects(connection, tombstones)
     }
 
@@ -118,7 +144,57 @@ impl Batch {
         Ok(())
     }
 
+    fn apply_rows(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let mut put = connection.prepare_cached(sql::ROW_PUT)?;
+        let mut delete = connection.prepare_cached(sql::ROW_DELETE)?;
+        for ((place, key), (seq, value)) in &self.rows {
+            match value {
+                Some(value) => put.execute(params![place.key(), key, &**value, seq.cast_signed()])?,
+                None => delete.execute(params![place.key(), key])?,
+            };
+        }
+        Ok(())
+    }
+
+    fn apply_wakes(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.wakes.is_empty() {
+            return Ok(());
+        }
+        let mut put = connection.prepare_cached(sql::WAKE_PUT)?;
+        let mut delete = connection.prepare_cached(sql::WAKE_DELETE)?;
+        for (path, (seq, at)) in &self.wakes {
+            match at {
+                Some(at) => put.execute(params![path.key(), wakes::stored(*at), seq.cast_signed()])?,
+                None => delete.execute(params![path.key()])?,
+            };
+        }
+        Ok(())
+    }
+
+    fn apply_messages(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if !self.handled.is_empty() {
+            let mut delete = connection.prepare_cached(sql::SEND_DELETE)?;
+            for (target, Position { seq, number }) in &self.handled {
+                delete.execute(params![target.key(), seq.0.cast_signed(), number.cast_signed()])?;
+            }
+        }
+        if !self.sends.is_empty() {
+            let mut put = connection.prepare_cached(sql::SEND_PUT)?;
+            for (Position { seq, number }, sender, Send { target, message }) in &self.sends {
+                let (seq, number) = (seq.0.cast_signed(), number.cast_signed());
+                put.execute(params![target.key(), seq, number, sender.key(), &**message])?;
+            }
+        }
+        Ok(())
+    }
+
     fn apply_objects(&self, connection: &Connection, tombstones: &Tombstones) -> rusqlite::Result<u64> {
+        if self.objects.is_empty() {
+            return Ok(0);
+        }
         let mut update = connection.prepare_cached(sql::OBJECT_UPDATE)?;
         let mut insert = connection.prepare_cached(sql::OBJECT_INSERT)?;
         let mut gained = 0;
@@ -150,6 +226,20 @@ impl Batch {
     }
 }
 
+/// Takes out of a map what lies at or below a prefix; `first` is the lowest key that does.
+fn forget<K: Ord + Clone, V>(
+    map: &mut BTreeMap<K, V>,
+    prefix: &ObjectPath,
+    first: K,
+    path: impl Fn(&K) -> &ObjectPath,
+) {
+    let below = map.range(first..).map(|(key, _)| key);
+    let dead: Vec<_> = below.take_while(|key| prefix.contains(path(key))).cloned().collect();
+    for key in dead {
+        map.remove(&key);
+    }
+}
+
 fn execute(
     statement: &mut CachedStatement<'_>,
     path: &ObjectPath,
@@ -163,6 +253,7 @@ fn execute(
         record.children.cast_signed(),
         record.next_ordinal.cast_signed(),
         record.bytes.cast_signed(),
+        record.rows.cast_signed(),
         seq.cast_signed(),
     ])
 }

@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::gate::{Due, Gate};
 use super::tombstones::Tombstones;
-use super::{CommitError, Outcome, Seq, WriteSet};
+use super::{CommitError, Outcome, Seq, Space, WriteSet};
 use crate::limits::{BATCH_BYTES, BATCH_ROWS, WRITER_QUEUE_BYTES, WRITER_QUEUE_SETS};
 
 /// What storage accepts at the moment.
@@ -121,7 +121,7 @@ impl Queue {
             return Err(error);
         }
         match state.mode {
-            Mode::DeletesOnly if set.deleted.is_empty() => return Err(CommitError::Full),
+            Mode::DeletesOnly if set.deleted.is_empty() && !set.clear => return Err(CommitError::Full),
             Mode::Down | Mode::Damaged => return Err(CommitError::Unknown),
             _ if state.closing => return Err(CommitError::Unknown),
             Mode::Open | Mode::DeletesOnly => {}
@@ -129,6 +129,9 @@ impl Queue {
         let seq = state.next;
         state.next += 1;
         tombstones.publish(seq, &set.deleted);
+        if set.clear {
+            tombstones.publish(seq, &[Space::User.place(&set.path)]);
+        }
         state.rows += rows;
         state.bytes += bytes;
         state.sets.push_back(Numbered { seq, set, rows, bytes });

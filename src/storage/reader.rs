@@ -1,4 +1,4 @@
-//! Reading what is durable: a small pool of connections, and the queries they answer.
+//! Reading what is durable: a small pool of connections, and the queries about objects they answer.
 //!
 //! Every query takes the floor of what it reads *before* it reads; see [`tombstones`](super::tombstones) for why that
 //! order is enough.
@@ -33,7 +33,7 @@ impl Readers {
     }
 
     /// Reads with a connection, once one is free.
-    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+    pub(super) fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
         let borrowed = self.borrow()?;
         borrowed.connection().and_then(query).map_err(Error::database)
     }
@@ -181,8 +181,9 @@ fn record(row: &Row<'_>) -> rusqlite::Result<(Record, u64)> {
         children: number(row, 2)?,
         next_ordinal: number(row, 3)?,
         bytes: number(row, 4)?,
+        rows: number(row, 5)?,
     };
-    Ok((record, number(row, 5)?))
+    Ok((record, number(row, 6)?))
 }
 
 fn name(row: &Row<'_>, column: usize) -> rusqlite::Result<ObjectName> {
@@ -190,10 +191,10 @@ fn name(row: &Row<'_>, column: usize) -> rusqlite::Result<ObjectName> {
     ObjectName::parse(text(row, column)?).map_err(unusable)
 }
 
-fn text<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a str> {
+pub(super) fn text<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a str> {
     Ok(row.get_ref(column)?.as_str()?)
 }
 
-fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get(column).map(i64::cast_unsigned)
 }

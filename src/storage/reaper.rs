@@ -7,7 +7,8 @@
 //! No row older than a durable tombstone can still arrive, since write sets are committed in the order of their numbers.
 //! A chunk is bounded by the rows it *visits*, so that a subtree that was filled again costs no long commit either.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::sql;
 use super::tombstones::Tombstones;
@@ -41,9 +42,37 @@ struct Job {
 /// The table being worked on, and the first key not visited yet.
 #[derive(Debug)]
 enum Stage {
-    Objects(String),
-    Agents(String, i64),
+    Table(usize, Vec<Value>),
     Tombstones(String),
+}
+
+/// A table, or an index of one, in the order of a key that begins with a path.
+struct Table {
+    chunk: &'static str,
+    reap: &'static str,
+    /// The least that can follow the path in a key.
+    rest: &'static [Value],
+}
+
+const LEAST: Value = Value::Integer(i64::MIN);
+const EMPTY: Value = Value::Text(String::new());
+
+/// In this order. The rows removed from the first are counted.
+static TABLES: [Table; 6] = [
+    Table { chunk: sql::OBJECT_CHUNK, reap: sql::OBJECT_REAP, rest: &[] },
+    Table { chunk: sql::AGENT_CHUNK, reap: sql::AGENT_REAP, rest: &[LEAST] },
+    Table { chunk: sql::ROW_CHUNK, reap: sql::ROW_REAP, rest: &[EMPTY] },
+    Table { chunk: sql::WAKE_CHUNK, reap: sql::WAKE_REAP, rest: &[] },
+    Table { chunk: sql::INBOX_CHUNK, reap: sql::INBOX_REAP, rest: &[LEAST, LEAST] },
+    Table { chunk: sql::OUTBOX_CHUNK, reap: sql::OUTBOX_REAP, rest: &[LEAST, EMPTY, LEAST] },
+];
+
+impl Table {
+    /// The least key of a path.
+    fn first(&self, path: &str) -> Vec<Value> {
+        let rest = self.rest.iter().cloned();
+        std::iter::once(Value::Text(path.to_owned())).chain(rest).collect()
+    }
 }
 
 impl Reaper {
@@ -86,63 +115,56 @@ impl Reaper {
 
 impl Job {
     fn new(prefix: ObjectPath, seq: u64) -> Self {
-        Self { end: prefix.range_end(), stage: Stage::Objects(prefix.key().to_owned()), prefix, seq }
+        let stage = Stage::Table(0, TABLES[0].first(prefix.key()));
+        Self { end: prefix.range_end(), stage, prefix, seq }
     }
 
     /// Works on one table; answers how many rows were visited.
     fn step(&mut self, connection: &Connection, budget: usize, reaped: &mut Reaped) -> rusqlite::Result<usize> {
         let (visited, stage) = match &self.stage {
-            Stage::Objects(from) => self.reap_objects(connection, from, budget, reaped)?,
-            Stage::Agents(from, ordinal) => self.reap_agents(connection, (from, *ordinal), budget)?,
+            Stage::Table(index, from) => self.reap_table(connection, *index, from, budget, reaped)?,
             Stage::Tombstones(from) => self.reap_tombstones(connection, from, budget, reaped)?,
         };
         self.stage = stage;
         Ok(visited)
     }
 
-    fn reap_objects(
+    fn reap_table(
         &self,
         connection: &Connection,
-        from: &str,
+        index: usize,
+        from: &[Value],
         budget: usize,
         reaped: &mut Reaped,
     ) -> rusqlite::Result<(usize, Stage)> {
-        let mut statement = connection.prepare_cached(sql::OBJECT_CHUNK)?;
-        let mut rows = statement.query(params![from, self.end, limit(budget) + 1])?;
+        let table = &TABLES[index];
+        let bounds = [Value::Text(self.end.clone()), Value::Integer(limit(budget) + 1)];
+        let mut statement = connection.prepare_cached(table.chunk)?;
+        let mut rows = statement.query(params_from_iter(from.iter().chain(&bounds)))?;
         let (mut visited, mut bytes, mut next) = (0, 0, None);
         while let Some(row) = rows.next()? {
             if visited == budget || bytes >= REAP_BYTES {
-                next = Some(row.get(0)?);
+                next = Some(key(row, from.len())?);
                 break;
             }
             visited += 1;
-            bytes += row.get::<_, i64>(1)?.cast_unsigned();
+            bytes += row.get::<_, i64>(from.len())?.cast_unsigned();
         }
         drop(rows);
-        let end = next.as_ref().unwrap_or(&self.end);
-        let mut reap = connection.prepare_cached(sql::OBJECT_REAP)?;
-        reaped.objects += reap.execute(params![from, end, self.seq.cast_signed()])? as u64;
-        let first = self.prefix.key().to_owned();
-        Ok((visited, next.map_or(Stage::Agents(first, i64::MIN), Stage::Objects)))
-    }
-
-    fn reap_agents(
-        &self,
-        connection: &Connection,
-        from: (&str, i64),
-        budget: usize,
-    ) -> rusqlite::Result<(usize, Stage)> {
-        let mut statement = connection.prepare_cached(sql::AGENT_CHUNK)?;
-        let next: Option<(String, i64)> = statement
-            .query_row(params![from.0, from.1, self.end, limit(budget)], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let end = next.as_ref().map_or((&self.end, i64::MIN), |next| (&next.0, next.1));
-        let mut reap = connection.prepare_cached(sql::AGENT_REAP)?;
-        let removed = reap.execute(params![from.0, from.1, end.0, end.1, self.seq.cast_signed()])?;
-        Ok(match next {
-            Some((parent, ordinal)) => (budget, Stage::Agents(parent, ordinal)),
-            None => (removed, Stage::Tombstones(self.prefix.key().to_owned())),
-        })
+        let end = next.clone().unwrap_or_else(|| table.first(&self.end));
+        let seq = [Value::Integer(self.seq.cast_signed())];
+        let mut reap = connection.prepare_cached(table.reap)?;
+        let removed = reap.execute(params_from_iter(from.iter().chain(&end).chain(&seq)))?;
+        if index == 0 {
+            reaped.objects += removed as u64;
+        }
+        let first = self.prefix.key();
+        let stage = match (next, TABLES.get(index + 1)) {
+            (Some(next), _) => Stage::Table(index, next),
+            (None, Some(table)) => Stage::Table(index + 1, table.first(first)),
+            (None, None) => Stage::Tombstones(first.to_owned()),
+        };
+        Ok((visited, stage))
     }
 
     /// Older tombstones below this one have nothing left to hide; in the end it goes itself.
@@ -173,6 +195,11 @@ impl Job {
         let from = next.map_or_else(String::new, |(prefix, _)| prefix);
         Ok((rows.len(), Stage::Tombstones(from)))
     }
+}
+
+/// The first columns of a row.
+fn key(row: &Row<'_>, columns: usize) -> rusqlite::Result<Vec<Value>> {
+    (0..columns).map(|column| row.get(column)).collect()
 }
 
 fn limit(rows: usize) -> i64 {

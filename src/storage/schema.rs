@@ -16,10 +16,11 @@ use super::error::Error;
 
 /// `Flee` in ASCII, in the header of every database of ours.
 pub(super) const APPLICATION_ID: u32 = 0x466c_6565;
-const STEPS: &[M<'static>] = &[M::up(include_str!("../../migrations/0001_objects.sql"))];
+const STEPS: &[M<'static>] =
+    &[M::up(include_str!("../../migrations/0001_objects.sql")), M::up(include_str!("../../migrations/0002_rows.sql"))];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 /// Number of the newest migration.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Size of a page of the database, in bytes.
 pub(super) const PAGE_BYTES: u64 = 4_096;
 

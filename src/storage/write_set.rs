@@ -32,13 +32,15 @@ pub struct Record {
     pub next_ordinal: u64,
     /// Bytes that count towards the object's storage limit.
     pub bytes: u64,
+    /// Number of rows in [`Space::User`], so that an object without any needs no query.
+    pub rows: u64,
 }
 
 impl Record {
     /// The record of an object of which nothing is stored.
     #[must_use]
     pub fn new(class: Arc<str>) -> Self {
-        Self { class, state: None, children: 0, next_ordinal: 0, bytes: 0 }
+        Self { class, state: None, children: 0, next_ordinal: 0, bytes: 0, rows: 0 }
     }
 }
 
@@ -51,9 +53,48 @@ pub struct Child {
     pub class: Arc<str>,
 }
 
+/// Which rows of an object a key belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Space {
+    /// The class's own key/value pairs.
+    User,
+    /// What the runtime keeps: the alarm, schedules, pending calls.
+    Runtime,
+}
+
+impl Space {
+    /// Where the rows of an object are stored: the runtime's at its path, the class's at a path with an empty last name,
+    /// which no object has. So dropping the class's rows is the deletion of a subtree, of whatever size.
+    pub(super) fn place(self, path: &ObjectPath) -> ObjectPath {
+        match self {
+            Self::User => ObjectPath::from_key(&format!("{}/", path.key())),
+            Self::Runtime => path.clone(),
+        }
+    }
+}
+
+/// A message to another object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Send {
+    /// Who is to handle it.
+    pub target: ObjectPath,
+    /// What it says; storage does not look into it.
+    pub message: Arc<[u8]>,
+}
+
+/// Place of a message in its target's inbox; inboxes are ordered by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The number of the sender's write set.
+    pub seq: Seq,
+    /// The number within that write set, from 0.
+    pub number: u64,
+}
+
 /// The changes of one object, applied as one atomic step.
 ///
-/// Deletions are applied first: a child that is deleted and created again in the same write set is there afterwards.
+/// Deletions are applied first: a child that is deleted and created again in the same write set is there afterwards, and
+/// what the same write set sends to it arrives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteSet {
     /// Whose changes these are.
@@ -65,25 +106,61 @@ pub struct WriteSet {
     pub children: BTreeMap<u64, Option<Child>>,
     /// Subtrees that are deleted: every row below each of them with an older number is dead.
     pub deleted: Vec<ObjectPath>,
+    /// Drop every row of [`Space::User`] that is older than this write set; applied after `deleted` and before `rows`.
+    pub clear: bool,
+    /// Final values of rows; `None` deletes.
+    pub rows: BTreeMap<(Space, Box<str>), Option<Arc<[u8]>>>,
+    /// When the object is to be woken: `Some(None)` never, `Some(Some(ms since the epoch))`; `None` leaves it.
+    pub wake: Option<Option<u64>>,
+    /// Messages to other objects, delivered effectively once, in order.
+    pub sends: Vec<Send>,
+    /// Messages of the inbox that were handled: their rows go in this commit. Only what [`Storage::inbox`] has answered.
+    ///
+    /// [`Storage::inbox`]: super::Storage::inbox
+    pub handled: Vec<Position>,
 }
 
 impl WriteSet {
     /// An empty write set of an object.
     #[must_use]
     pub fn new(path: ObjectPath) -> Self {
-        Self { path, record: None, children: BTreeMap::new(), deleted: Vec::new() }
+        Self {
+            path,
+            record: None,
+            children: BTreeMap::new(),
+            deleted: Vec::new(),
+            clear: false,
+            rows: BTreeMap::new(),
+            wake: None,
+            sends: Vec::new(),
+            handled: Vec::new(),
+        }
     }
 
     /// Whether nothing would be written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.record.is_none() && self.children.is_empty() && self.deleted.is_empty()
+        self.record.is_none()
+            && self.children.is_empty()
+            && self.deleted.is_empty()
+            && !self.clear
+            && self.rows.is_empty()
+            && self.wake.is_none()
+            && self.sends.is_empty()
+            && self.handled.is_empty()
     }
 
     /// Number of rows that will be written (a listed child counts two, as its own record may be created).
     #[must_use]
     pub fn rows(&self) -> usize {
-        usize::from(self.record.is_some()) + 2 * self.children.len() + self.deleted.len()
+        usize::from(self.record.is_some())
+            + 2 * self.children.len()
+            + self.deleted.len()
+            + usize::from(self.clear)
+            + self.rows.len()
+            + usize::from(self.wake.is_some())
+            + self.sends.len()
+            + self.handled.len()
     }
 
     /// Bytes of the values and keys, without the engine's overhead.
@@ -93,9 +170,15 @@ impl WriteSet {
         let record =
             self.record.as_ref().map_or(0, |record| path + record.state.as_ref().map_or(0, |state| state.len()));
         let child = |child: &Option<Child>| 2 * path + child.as_ref().map_or(0, |child| 2 * child.name.as_str().len());
+        let row = |((_, key), value): (&(Space, Box<str>), &Option<Arc<[u8]>>)| {
+            path + key.len() + value.as_ref().map_or(0, |value| value.len())
+        };
         record
             + self.children.values().map(child).sum::<usize>()
             + self.deleted.iter().map(|path| path.key().len()).sum::<usize>()
+            + self.rows.iter().map(row).sum::<usize>()
+            + self.sends.iter().map(|send| path + send.target.key().len() + send.message.len()).sum::<usize>()
+            + path * (usize::from(self.clear) + usize::from(self.wake.is_some()) + self.handled.len())
     }
 
     /// Adds the changes of a later turn of the same object.
@@ -105,7 +188,19 @@ impl WriteSet {
             self.record = later.record;
         }
         self.children.extend(later.children);
-        self.deleted.extend(later.deleted);
+        for prefix in later.deleted {
+            // They are older than the deletion, which is applied first.
+            self.sends.retain(|send| !prefix.contains(&send.target));
+            self.deleted.push(prefix);
+        }
+        if later.clear {
+            self.clear = true;
+            self.rows.retain(|(space, _), _| *space != Space::User);
+        }
+        self.rows.extend(later.rows);
+        self.wake = later.wake.or(self.wake);
+        self.sends.extend(later.sends);
+        self.handled.extend(later.handled);
     }
 }
 

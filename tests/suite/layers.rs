@@ -5,15 +5,16 @@
 use std::path::Path;
 
 /// The parts, and which of ours each may import.
-const PARTS: [(&str, &[&str]); 13] = [
+const PARTS: [(&str, &[&str]); 14] = [
     // Leaves. A bound is in `limits` wherever it is used; the rule for names is a bound.
     ("limits", &[]),
     ("metrics", &[]),
+    ("clock", &[]),
     ("protocol", &[]),
     ("path", &["limits"]),
     ("timers", &["limits"]),
     ("storage", &["limits", "metrics", "path"]),
-    ("object", &["limits", "metrics", "path", "protocol", "storage"]),
+    ("object", &["clock", "limits", "metrics", "path", "protocol", "storage"]),
     ("class", &["object", "path", "protocol"]),
     ("config", &["limits", "path"]),
     // The guard is built from the section that it enforces.

@@ -17,7 +17,7 @@ fn a_newer_database_is_refused_with_both_versions() {
     bed.raw().pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
     let error = Storage::open(bed.options(), &Metrics::new()).unwrap_err();
     assert!(matches!(error, Error::Newer { .. }), "{error}");
-    assert!(error.to_string().contains("version 2") && error.to_string().contains("up to 1"), "{error}");
+    assert!(error.to_string().contains("version 3") && error.to_string().contains("up to 2"), "{error}");
 }
 
 #[test]

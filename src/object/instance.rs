@@ -1,0 +1,169 @@
+//! A class whose type is not known: what the runtime holds and drives.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use prometheus::{Histogram, IntGauge};
+use serde_json::value::RawValue;
+
+use super::Error;
+use super::class::{Class, Replied, append_json};
+use super::turn::{SocketId, Turn};
+use crate::limits::{LONG_TURN, WARY_TURNS};
+use crate::metrics::Metrics;
+use crate::protocol::{Closed, Frame};
+
+/// What is handed to a class: one event, or the question how it looks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Input<'a> {
+    Activate,
+    State,
+    Call(&'a str, &'a RawValue),
+    Fetch(&'a http::Request<Bytes>),
+    Message(&'a RawValue),
+    Alarm { retry: u32 },
+    Scheduled(&'a str),
+    Replied(&'a Replied<'a>),
+    Open(SocketId),
+    Frame(SocketId, &'a Frame),
+    Close(SocketId, &'a Closed),
+    Broken(SocketId, &'a str),
+}
+
+/// What a class answers to an [`Input`].
+#[derive(Debug)]
+pub(crate) enum Output {
+    Nothing,
+    Json(Vec<u8>),
+    Response(http::Response<Bytes>),
+}
+
+impl Input<'_> {
+    /// What to call it in a log.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Activate => "activate",
+            Self::State => "state",
+            Self::Call(method, _) => method,
+            Self::Fetch(_) => "fetch",
+            Self::Message(_) => "message",
+            Self::Alarm { .. } => "alarm",
+            Self::Scheduled(_) => "scheduled",
+            Self::Replied(_) => "replied",
+            Self::Open(_) => "websocket_open",
+            Self::Frame(..) => "websocket_message",
+            Self::Close(..) => "websocket_close",
+            Self::Broken(..) => "websocket_error",
+        }
+    }
+}
+
+/// One value of a class.
+pub(crate) trait Instance: Send {
+    /// Hands it one event: everything that a class can be asked goes through here.
+    fn deliver(&mut self, turn: &mut Turn<'_>, input: Input<'_>) -> Result<Output, Error>;
+
+    /// Encodes what is to be saved.
+    fn save(&self, into: &mut Vec<u8>) -> Result<(), Error>;
+}
+
+impl<C: Class> Instance for C {
+    fn deliver(&mut self, turn: &mut Turn<'_>, input: Input<'_>) -> Result<Output, Error> {
+        let nothing = |()| Output::Nothing;
+        match input {
+            Input::Activate => self.activate(turn).map(nothing),
+            Input::State => self.state(turn).map(Output::Json),
+            Input::Call(method, payload) => self.call(turn, method, payload).map(Output::Json),
+            Input::Fetch(request) => self.fetch(turn, request).map(Output::Response),
+            Input::Message(message) => self.message(turn, message).map(nothing),
+            Input::Alarm { retry } => self.alarm(turn, retry).map(nothing),
+            Input::Scheduled(name) => self.scheduled(turn, name).map(nothing),
+            Input::Replied(reply) => self.replied(turn, reply).map(nothing),
+            Input::Open(socket) => self.websocket_open(turn, socket).map(nothing),
+            Input::Frame(socket, frame) => self.websocket_message(turn, socket, frame).map(nothing),
+            Input::Close(socket, closed) => self.websocket_close(turn, socket, closed).map(nothing),
+            Input::Broken(socket, error) => self.websocket_error(turn, socket, error).map(nothing),
+        }
+    }
+
+    fn save(&self, into: &mut Vec<u8>) -> Result<(), Error> {
+        append_json(into, self)
+    }
+}
+
+/// Makes an instance from its saved state.
+type Make = fn(Option<&[u8]>) -> Result<Box<dyn Instance>, Error>;
+
+/// A registered class: how to make its instances, and what is known of all of them.
+pub(crate) struct Definition {
+    pub(crate) name: Arc<str>,
+    /// The class of its objects' children, unless one is named.
+    pub(crate) children: Option<&'static str>,
+    pub(crate) storage_bytes: Option<u64>,
+    pub(crate) tells_state: bool,
+    make: Make,
+    /// How many more turns of this class run where they hold up nobody, because one was long.
+    wary: AtomicU32,
+    pub(crate) turn_seconds: Histogram,
+    pub(crate) active: IntGauge,
+    pub(crate) asleep: IntGauge,
+    pub(crate) websockets: IntGauge,
+}
+
+impl Definition {
+    pub(crate) fn of<C: Class>(metrics: &Metrics) -> Self {
+        let name = C::NAME;
+        Self {
+            name: name.into(),
+            children: C::CHILDREN,
+            storage_bytes: C::STORAGE_BYTES,
+            tells_state: C::TELLS_STATE,
+            make: |saved| match saved {
+                None => Ok(Box::new(C::default())),
+                Some(saved) => match serde_json::from_slice::<C>(saved) {
+                    Ok(class) => Ok(Box::new(class)),
+                    Err(error) => Err(Error::internal(format!("saved state cannot be read: {error}"))),
+                },
+            },
+            wary: AtomicU32::new(0),
+            turn_seconds: metrics.turn_seconds.with_label_values(&[name]),
+            active: metrics.objects.with_label_values(&[name, "active"]),
+            asleep: metrics.objects.with_label_values(&[name, "asleep"]),
+            websockets: metrics.websockets.with_label_values(&[name]),
+        }
+    }
+
+    pub(crate) fn make(&self, saved: Option<&[u8]>) -> Result<Box<dyn Instance>, Error> {
+        (self.make)(saved)
+    }
+
+    /// Whether turns of this class may hold up others.
+    pub(crate) fn is_long(&self) -> bool {
+        self.wary.load(Ordering::Relaxed) > 0
+    }
+
+    /// Notes how long a turn took.
+    ///
+    /// A long turn makes the class suspect for a while, not for ever: a thread that was preempted looks the same from here,
+    /// and giving its place away costs a short turn many times its own time.
+    pub(crate) fn observe(&self, took: Duration, input: &Input<'_>) {
+        self.turn_seconds.observe(took.as_secs_f64());
+        if took > LONG_TURN {
+            if self.wary.swap(WARY_TURNS, Ordering::Relaxed) == 0 {
+                tracing::warn!(
+                    class = &*self.name,
+                    event = input.name(),
+                    ?took,
+                    "a turn took longer than {LONG_TURN:?}; turns of this class run where they hold up nobody, until \
+                     {WARY_TURNS} in a row were short"
+                );
+            }
+        } else if self.is_long() {
+            // Two at once may count one too few or many, which does not matter.
+            let wary = self.wary.load(Ordering::Relaxed);
+            self.wary.store(wary.saturating_sub(1), Ordering::Relaxed);
+        }
+    }
+}

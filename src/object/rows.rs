@@ -1,0 +1,239 @@
+//! The rows of one object that are in memory: those that were read, and those that are not durable yet.
+//!
+//! A row that is not durable stays here until it is, so what an object wrote always wins over what is on the disk. What is
+//! durable may go, between runs, when there is too much of it.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crate::limits::{PREFETCH_BYTES, PREFETCH_ROWS, ROW_CACHE_BYTES};
+use crate::path::ObjectPath;
+use crate::storage::{self, Outcome, Range, Seq, Space, Storage};
+
+/// A value, shared with whoever writes it.
+pub(super) type Value = Arc<[u8]>;
+
+/// The class's rows of one object, as of its last turn.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    /// `None`: there is no such row.
+    cached: BTreeMap<Box<str>, Cached>,
+    bytes: usize,
+    /// Whether every row that there is is here.
+    complete: bool,
+    /// No row has a higher key; `None` when that is not known.
+    highest: Option<Box<str>>,
+    /// The write set that dropped all rows last.
+    cleared: Seq,
+}
+
+#[derive(Debug)]
+struct Cached {
+    value: Option<Value>,
+    /// The write set it is in; [`Seq::NONE`] for what was read.
+    written: Seq,
+}
+
+impl Rows {
+    /// The rows of an object that has this many; some of them are read ahead.
+    pub(super) fn load(storage: &Storage, path: &ObjectPath, count: u64) -> Result<Self, storage::Error> {
+        let mut rows = Self { complete: true, ..Self::default() };
+        if count > 0 {
+            let ahead = Range { limit: PREFETCH_ROWS, bytes: PREFETCH_BYTES, ..everything() };
+            let found = storage.rows(path, Space::User, &ahead)?;
+            rows.complete = found.len() as u64 >= count;
+            for (key, value) in found {
+                rows.keep(key, Some(value), Seq::NONE);
+            }
+        }
+        Ok(rows)
+    }
+
+    pub(super) fn get(
+        &mut self,
+        storage: &Storage,
+        path: &ObjectPath,
+        key: &str,
+    ) -> Result<Option<Value>, storage::Error> {
+        if let Some(cached) = self.cached.get(key) {
+            return Ok(cached.value.clone());
+        }
+        if self.complete || self.highest.as_deref().is_some_and(|highest| key > highest) {
+            return Ok(None);
+        }
+        let value = storage.get(path, Space::User, key)?;
+        self.keep(key.into(), value.clone(), Seq::NONE);
+        Ok(value)
+    }
+
+    /// Whether a row is there, without reading it if that can be known.
+    pub(super) fn len_of(
+        &mut self,
+        storage: &Storage,
+        path: &ObjectPath,
+        key: &str,
+    ) -> Result<Option<usize>, storage::Error> {
+        // Keys that only ever grow are common, and one question about the highest saves one about each of them.
+        if !self.complete && self.highest.is_none() && !self.cached.contains_key(key) {
+            let stored = storage.last_key(path, Space::User)?;
+            let here = self.cached.last_key_value().map(|(key, _)| key.clone());
+            self.highest = Some(stored.max(here).unwrap_or_default());
+        }
+        Ok(self.get(storage, path, key)?.map(|value| value.len()))
+    }
+
+    /// Takes over what a turn wrote; [`Rows::committed`] says later in which write set it is.
+    pub(super) fn apply(&mut self, cleared: bool, writes: &BTreeMap<Box<str>, Option<Value>>) {
+        if cleared {
+            *self = Self { complete: true, cleared: UNDECIDED, ..Self::default() };
+        }
+        for (key, value) in writes {
+            if let Some(highest) = &mut self.highest
+                && key > highest
+            {
+                highest.clone_from(key);
+            }
+            self.keep(key.clone(), value.clone(), UNDECIDED);
+        }
+    }
+
+    /// What was applied since the last call is in this write set.
+    pub(super) fn committed<'a>(&mut self, cleared: bool, keys: impl Iterator<Item = &'a str>, seq: Seq) {
+        if cleared {
+            self.cleared = seq;
+        }
+        for key in keys {
+            if let Some(cached) = self.cached.get_mut(key) {
+                cached.written = seq;
+            }
+        }
+    }
+
+    /// Drops what is durable, if there is too much in memory.
+    pub(super) fn trim(&mut self, storage: &Storage) {
+        let pending = |seq: Seq| seq == UNDECIDED || storage.outcome(seq) == Outcome::Pending;
+        if self.bytes <= ROW_CACHE_BYTES || pending(self.cleared) {
+            return;
+        }
+        self.complete = false;
+        self.cached.retain(|_, cached| pending(cached.written));
+        self.bytes = self.cached.iter().map(|(key, cached)| size(key, cached.value.as_ref())).sum();
+    }
+
+    /// Rows within the bounds in the order of their keys, with `writes` laid over them; at most `limit` rows and, from the
+    /// second row on, `bytes` bytes. Answers whether there may be more.
+    pub(super) fn list(
+        &self,
+        storage: &Storage,
+        path: &ObjectPath,
+        range: &Range,
+        cleared: bool,
+        writes: &BTreeMap<Box<str>, Option<Value>>,
+    ) -> Result<(Vec<(Box<str>, Value)>, bool), storage::Error> {
+        let mut page = Page { found: Vec::new(), bytes: 0, range };
+        let bounds = (as_str(&range.start), as_str(&range.end));
+        if is_empty(bounds) {
+            return Ok((page.found, false));
+        }
+        let mut over: BTreeMap<&str, Option<&Value>> = BTreeMap::new();
+        if !cleared {
+            over.extend(self.cached.range::<str, _>(bounds).map(|(key, cached)| (&**key, cached.value.as_ref())));
+        }
+        over.extend(writes.range::<str, _>(bounds).map(|(key, value)| (&**key, value.as_ref())));
+        let mut over: Box<dyn Iterator<Item = _>> =
+            if range.reverse { Box::new(over.into_iter().rev()) } else { Box::new(over.into_iter()) };
+        let mut next_over = over.next();
+        let mut rest = range.clone();
+        while !cleared && !self.complete {
+            rest.limit = range.limit.saturating_sub(page.found.len()) + 1;
+            let stored = storage.rows(path, Space::User, &rest)?;
+            let Some((last, _)) = stored.last() else { break };
+            let after = Bound::Excluded(last.clone());
+            *(if range.reverse { &mut rest.end } else { &mut rest.start }) = after;
+            for (key, value) in stored {
+                while let Some((over_key, over_value)) = next_over
+                    && (if range.reverse { over_key > &*key } else { over_key < &*key })
+                {
+                    if over_value.is_some_and(|value| !page.push(over_key, value)) {
+                        return Ok((page.found, true));
+                    }
+                    next_over = over.next();
+                }
+                let value = match next_over {
+                    Some((over_key, over_value)) if *over_key == *key => {
+                        next_over = over.next();
+                        over_value.cloned()
+                    }
+                    _ => Some(value),
+                };
+                if value.is_some_and(|value| !page.push(&key, &value)) {
+                    return Ok((page.found, true));
+                }
+            }
+        }
+        while let Some((key, value)) = next_over {
+            if value.is_some_and(|value| !page.push(key, value)) {
+                return Ok((page.found, true));
+            }
+            next_over = over.next();
+        }
+        Ok((page.found, false))
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn keep(&mut self, key: Box<str>, value: Option<Value>, written: Seq) {
+        self.bytes += size(&key, value.as_ref());
+        let length = key.len();
+        if let Some(old) = self.cached.insert(key, Cached { value, written }) {
+            self.bytes -= length + old.value.map_or(0, |value| value.len());
+        }
+    }
+}
+
+/// Of a write set that has no number yet: later than all that have one.
+const UNDECIDED: Seq = Seq(u64::MAX);
+
+fn everything() -> Range {
+    Range { start: Bound::Unbounded, end: Bound::Unbounded, reverse: false, limit: usize::MAX, bytes: usize::MAX }
+}
+
+fn size(key: &str, value: Option<&Value>) -> usize {
+    key.len() + value.map_or(0, |value| value.len())
+}
+
+fn as_str(bound: &Bound<Box<str>>) -> Bound<&str> {
+    bound.as_ref().map(|key| &**key)
+}
+
+/// A range of a `BTreeMap` must not be inverted.
+fn is_empty(bounds: (Bound<&str>, Bound<&str>)) -> bool {
+    match bounds {
+        (Bound::Included(start), Bound::Included(end)) => start > end,
+        (Bound::Included(start) | Bound::Excluded(start), Bound::Included(end) | Bound::Excluded(end)) => start >= end,
+        _ => false,
+    }
+}
+
+struct Page<'a> {
+    found: Vec<(Box<str>, Value)>,
+    bytes: usize,
+    range: &'a Range,
+}
+
+impl Page<'_> {
+    /// Adds a row, if there is room for it.
+    fn push(&mut self, key: &str, value: &Value) -> bool {
+        let full = self.found.len() >= self.range.limit;
+        if full || (!self.found.is_empty() && self.bytes + value.len() > self.range.bytes) {
+            return false;
+        }
+        self.bytes += value.len();
+        self.found.push((key.into(), Arc::clone(value)));
+        true
+    }
+}

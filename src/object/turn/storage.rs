@@ -1,0 +1,343 @@
+//! The object's own rows: keys in the order of their bytes, values that serde can write.
+//!
+//! A turn sees what it has written; the others, and the disk, see it when the turn has succeeded.
+
+use std::ops::Bound;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Draft, Turn, Undo};
+use crate::limits::{KEY_BYTES, LIST_BYTES, LIST_ROWS, VALUE_BYTES, WRITE_SET_BYTES, WRITE_SET_ROWS};
+use crate::object::Error;
+use crate::object::rows::Value;
+use crate::protocol::Code;
+use crate::storage::Range;
+
+/// Which rows to list; by default the first 1,000 of all.
+#[derive(Debug, Clone, Default)]
+pub struct List {
+    start: Option<String>,
+    start_after: Option<String>,
+    end: Option<String>,
+    prefix: Option<String>,
+    reverse: bool,
+    limit: Option<usize>,
+}
+
+/// One page of rows, in the order that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing<T> {
+    /// Keys and values.
+    pub items: Vec<(String, T)>,
+    /// If there may be more: what [`List::after`] takes to go on.
+    pub cursor: Option<String>,
+}
+
+impl List {
+    /// All rows.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only keys from this one on.
+    #[must_use]
+    pub fn start(mut self, key: impl Into<String>) -> Self {
+        self.start = Some(key.into());
+        self
+    }
+
+    /// Only keys after this one.
+    #[must_use]
+    pub fn start_after(mut self, key: impl Into<String>) -> Self {
+        self.start_after = Some(key.into());
+        self
+    }
+
+    /// Only keys before this one.
+    #[must_use]
+    pub fn end(mut self, key: impl Into<String>) -> Self {
+        self.end = Some(key.into());
+        self
+    }
+
+    /// Only keys that begin with this.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = Some(prefix.into());
+        self
+    }
+
+    /// The highest keys first.
+    #[must_use]
+    pub fn reverse(mut self) -> Self {
+        self.reverse = true;
+        self
+    }
+
+    /// At most so many rows, up to 1,000.
+    #[must_use]
+    pub fn limit(mut self, rows: usize) -> Self {
+        self.limit = Some(rows);
+        self
+    }
+
+    /// Goes on where a page of the same list ended.
+    #[must_use]
+    pub fn after(mut self, cursor: impl Into<String>) -> Self {
+        if self.reverse {
+            self.end = Some(cursor.into());
+        } else {
+            self.start = None;
+            self.start_after = Some(cursor.into());
+        }
+        self
+    }
+
+    fn range(self) -> Result<Range, Error> {
+        let bad = |text: String| Err(Error::bad_request(text));
+        if self.start.is_some() && self.start_after.is_some() {
+            return bad("list: start and start_after exclude each other".to_owned());
+        }
+        let limit = self.limit.unwrap_or(LIST_ROWS);
+        if limit == 0 || limit > LIST_ROWS {
+            return bad(format!("list: limit is {limit}; it must be 1 to {LIST_ROWS}"));
+        }
+        let from = self.start.map(Bound::Included).or(self.start_after.map(Bound::Excluded));
+        let mut start = from.map_or(Bound::Unbounded, |bound| bound.map(String::into_boxed_str));
+        let mut end = self.end.map_or(Bound::Unbounded, |end| Bound::Excluded(end.into_boxed_str()));
+        if let Some(prefix) = self.prefix.filter(|prefix| !prefix.is_empty()) {
+            if is_below(&start, &prefix) {
+                start = Bound::Included(prefix.clone().into_boxed_str());
+            }
+            if let Some(beyond) = beyond(&prefix)
+                && !matches!(&end, Bound::Excluded(end) if **end <= *beyond)
+            {
+                end = Bound::Excluded(beyond);
+            }
+        }
+        Ok(Range { start, end, reverse: self.reverse, limit, bytes: LIST_BYTES })
+    }
+}
+
+fn is_below(start: &Bound<Box<str>>, prefix: &str) -> bool {
+    match start {
+        Bound::Unbounded => true,
+        Bound::Included(key) | Bound::Excluded(key) => **key < *prefix,
+    }
+}
+
+/// The smallest text above every text that begins with a prefix; `None` if there is none.
+fn beyond(prefix: &str) -> Option<Box<str>> {
+    let mut text = prefix.to_owned();
+    while let Some(last) = text.pop() {
+        let next = match last {
+            '\u{D7FF}' => Some('\u{E000}'),
+            last => char::from_u32(u32::from(last) + 1),
+        };
+        if let Some(next) = next {
+            text.push(next);
+            return Some(text.into());
+        }
+    }
+    None
+}
+
+impl Turn<'_> {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// `bad_request` for a key that cannot be one, `internal` for a value of another type; storage that cannot be read.
+    pub fn get<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, Error> {
+        match self.get_raw(key)? {
+            None => Ok(None),
+            Some(value) => decode(key, &value).map(Some),
+        }
+    }
+
+    /// The values of several keys, in their order.
+    ///
+    /// # Errors
+    /// As [`Turn::get`].
+    pub fn get_many<T: DeserializeOwned>(&mut self, keys: &[&str]) -> Result<Vec<Option<T>>, Error> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
+    /// Stores a value.
+    ///
+    /// # Errors
+    /// `bad_request` for a key of more than 2,048 bytes or none, `too_large` for a value of more than 2 MiB or a turn of
+    /// more than 20,000 rows or 16 MiB; storage that cannot be read.
+    pub fn put<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
+        let encoded = rmp_serde::to_vec_named(value)
+            .map_err(|error| Error::internal(format!("the value of `{key}` cannot be encoded: {error}")))?;
+        if encoded.len() > VALUE_BYTES {
+            return Err(Error::new(
+                Code::TooLarge,
+                format!("the value of `{}` is {} bytes; the limit is {VALUE_BYTES}", shown(key), encoded.len()),
+            ));
+        }
+        self.write(key, Some(encoded.into())).map(drop)
+    }
+
+    /// Stores several values: all of them, or none.
+    ///
+    /// # Errors
+    /// As [`Turn::put`].
+    pub fn put_many<'k, T: Serialize + ?Sized + 'k>(
+        &mut self,
+        rows: impl IntoIterator<Item = (&'k str, &'k T)>,
+    ) -> Result<(), Error> {
+        self.transaction(|turn| rows.into_iter().try_for_each(|(key, value)| turn.put(key, value)))
+    }
+
+    /// Deletes a key; answers whether it was there.
+    ///
+    /// # Errors
+    /// As [`Turn::put`].
+    pub fn delete(&mut self, key: &str) -> Result<bool, Error> {
+        self.write(key, None)
+    }
+
+    /// Deletes several keys, all of them or none; answers how many were there.
+    ///
+    /// # Errors
+    /// As [`Turn::put`].
+    pub fn delete_many(&mut self, keys: &[&str]) -> Result<usize, Error> {
+        self.transaction(|turn| keys.iter().try_fold(0, |count, key| Ok(count + usize::from(turn.delete(key)?))))
+    }
+
+    /// Deletes every key, and the alarm.
+    ///
+    /// # Errors
+    /// Storage that cannot be read.
+    pub fn delete_all(&mut self) -> Result<(), Error> {
+        let children = self.children_bytes()?;
+        let draft = &mut self.draft;
+        let rows = std::mem::take(&mut draft.rows);
+        if draft.transactions > 0 {
+            draft.undo.push(Undo::Cleared(draft.cleared, rows));
+        }
+        draft.cleared = true;
+        let record = &mut self.stored.record;
+        record.rows = 0;
+        record.bytes = children + record.state.as_ref().map_or(0, |state| state.len() as u64);
+        Ok(())
+    }
+
+    /// Lists rows, with what this turn has written.
+    ///
+    /// # Errors
+    /// `bad_request` for a limit of 0 or over 1,000, or `start` and `start_after` together; `internal` for a value of
+    /// another type; storage that cannot be read.
+    pub fn list<T: DeserializeOwned>(&mut self, list: List) -> Result<Listing<T>, Error> {
+        let range = list.range()?;
+        let storage = &self.namespace.storage;
+        let Draft { cleared, rows, .. } = &self.draft;
+        let (found, more) = self.stored.rows.list(storage, self.path, &range, *cleared, rows)?;
+        let cursor = found.last().filter(|_| more).map(|(key, _)| key.to_string());
+        let items = found.into_iter().map(|(key, value)| Ok((key.to_string(), decode(&key, &value)?)));
+        Ok(Listing { items: items.collect::<Result<_, Error>>()?, cursor })
+    }
+
+    /// Does several things as one: if the closure fails, nothing of what it did remains, and what the turn did before
+    /// does. The class's own value is not part of it.
+    ///
+    /// # Errors
+    /// What the closure answers.
+    pub fn transaction<T>(&mut self, body: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        let draft = &mut self.draft;
+        draft.transactions += 1;
+        let (undo, effects, deleted) = (draft.undo.len(), draft.effects.len(), draft.deleted.len());
+        let (children, published) = (draft.children.clone(), draft.published.clone());
+        let (record, bytes) = (self.stored.record.clone(), draft.row_bytes);
+        let result = body(self);
+        let draft = &mut self.draft;
+        draft.transactions -= 1;
+        if result.is_err() {
+            draft.undo_to(undo, &mut self.stored.children);
+            draft.effects.truncate(effects);
+            draft.deleted.truncate(deleted);
+            (draft.children, draft.published, draft.row_bytes) = (children, published, bytes);
+            self.stored.record = record;
+        }
+        result
+    }
+
+    fn get_raw(&mut self, key: &str) -> Result<Option<Value>, Error> {
+        check_key(key)?;
+        match self.draft.rows.get(key) {
+            Some(value) => Ok(value.clone()),
+            None if self.draft.cleared => Ok(None),
+            None => Ok(self.stored.rows.get(&self.namespace.storage, self.path, key)?),
+        }
+    }
+
+    /// The length of what a key holds now.
+    fn len_of(&mut self, key: &str) -> Result<Option<usize>, Error> {
+        match self.draft.rows.get(key) {
+            Some(value) => Ok(value.as_ref().map(|value| value.len())),
+            None if self.draft.cleared => Ok(None),
+            None => Ok(self.stored.rows.len_of(&self.namespace.storage, self.path, key)?),
+        }
+    }
+
+    /// Writes a row; answers whether there was one.
+    fn write(&mut self, key: &str, value: Option<Value>) -> Result<bool, Error> {
+        check_key(key)?;
+        let before = self.len_of(key)?;
+        if value.is_none() && before.is_none() {
+            return Ok(false);
+        }
+        let draft = &mut self.draft;
+        let added = key.len() + value.as_ref().map_or(0, |value| value.len());
+        let fresh = !draft.rows.contains_key(key);
+        if fresh && draft.rows.len() >= WRITE_SET_ROWS {
+            return Err(too_much(format!("more than {WRITE_SET_ROWS} rows")));
+        }
+        if draft.row_bytes + added > WRITE_SET_BYTES {
+            return Err(too_much(format!("more than {WRITE_SET_BYTES} bytes")));
+        }
+        draft.row_bytes += added;
+        let record = &mut self.stored.record;
+        record.rows = record.rows + u64::from(value.is_some()) - u64::from(before.is_some());
+        let freed = before.map_or(0, |length| row_bytes(key, length));
+        let used = value.as_ref().map_or(0, |value| row_bytes(key, value.len()));
+        record.bytes = (record.bytes + used).saturating_sub(freed);
+        let old = draft.rows.insert(key.into(), value);
+        if draft.transactions > 0 {
+            draft.undo.push(Undo::Row(key.into(), old));
+        }
+        Ok(before.is_some())
+    }
+}
+
+/// What a row counts towards the storage of its object.
+fn row_bytes(key: &str, length: usize) -> u64 {
+    (key.len() + length) as u64
+}
+
+fn check_key(key: &str) -> Result<(), Error> {
+    match key.len() {
+        0 => Err(Error::bad_request("a key must not be empty")),
+        1..=KEY_BYTES => Ok(()),
+        length => Err(Error::bad_request(format!("a key is {length} bytes; the limit is {KEY_BYTES}"))),
+    }
+}
+
+fn too_much(what: String) -> Error {
+    Error::new(Code::TooLarge, format!("one turn writes {what}; write less in each of several turns"))
+}
+
+fn decode<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, Error> {
+    rmp_serde::from_slice(value).map_err(|error| {
+        let wanted = std::any::type_name::<T>();
+        Error::internal(format!("the value of `{}` is no {wanted}: {error}", shown(key)))
+    })
+}
+
+/// As much of a key as an error names.
+fn shown(key: &str) -> String {
+    key.chars().take(64).collect()
+}

@@ -1,0 +1,165 @@
+//! The object's children, as a turn sees and changes them.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::{Turn, Undo};
+use crate::limits::PATH_BYTES;
+use crate::object::Error;
+use crate::object::children::Children;
+use crate::object::event::Effect;
+use crate::object::namespace::Slot;
+use crate::path::{self, ObjectName, ObjectPath};
+use crate::protocol::{self, Code};
+use crate::storage::Child;
+
+impl Turn<'_> {
+    /// The number of listed children.
+    pub fn child_count(&self) -> u64 {
+        self.stored.record.children
+    }
+
+    /// Whether a child of that name is listed.
+    ///
+    /// # Errors
+    /// Storage cannot be read.
+    pub fn has_child(&mut self, name: &str) -> Result<bool, Error> {
+        Ok(self.stored.record.children > 0 && self.children()?.contains(name))
+    }
+
+    /// The names of the listed children in the order of their creation, as a JSON array.
+    ///
+    /// # Errors
+    /// Storage cannot be read.
+    pub fn children_json(&mut self) -> Result<&[u8], Error> {
+        if self.stored.record.children == 0 { Ok(b"[]") } else { Ok(self.children()?.encoded()) }
+    }
+
+    /// Lists a child. What exists at its path already is adopted as it is.
+    ///
+    /// # Errors
+    /// `conflict` when the name is listed already or a limit is reached; storage that cannot be read.
+    pub fn create_child(&mut self, name: &ObjectName) -> Result<ObjectPath, Error> {
+        if self.has_child(name.as_str())? {
+            return Err(Error::conflict("Agent already exists"));
+        }
+        let limits = &self.namespace.options;
+        if self.stored.record.children >= limits.children_per_object {
+            return Err(Error::conflict(format!(
+                "children limit reached: {} has {} children; the limit is {}",
+                self.path, self.stored.record.children, limits.children_per_object
+            )));
+        }
+        let path = self.path.child(name);
+        if path.as_str().len() > PATH_BYTES {
+            let text = path::Error::TooLong(path.as_str().len()).to_string();
+            return Err(Error::new(Code::PathTooLong, text));
+        }
+        self.namespace.check_object_limit()?;
+        let class = match self.namespace.storage.load(&path)? {
+            Some(record) => record.class,
+            None => self.children_class.map_or_else(|| self.namespace.registry.class_for(&path), Arc::from),
+        };
+        let ordinal = self.stored.record.next_ordinal;
+        let child = Child { name: name.clone(), class };
+        self.children()?.insert(ordinal, child.clone());
+        self.stored.record.next_ordinal += 1;
+        self.stored.record.children += 1;
+        self.stored.record.bytes += child_bytes(self.path, name);
+        self.draft.children.insert(ordinal, Some(child));
+        self.draft.undo.push(Undo::Created(name.clone()));
+        Ok(path)
+    }
+
+    /// Takes a child off the list and deletes it with everything below it.
+    ///
+    /// # Errors
+    /// `not_found` when the name is not listed; storage that cannot be read.
+    pub fn delete_child(&mut self, name: &ObjectName) -> Result<(), Error> {
+        if !self.has_child(name.as_str())? {
+            return Err(Error::not_found("Agent not found"));
+        }
+        self.unlist(name)?;
+        self.draft.deleted.push(self.path.child(name));
+        Ok(())
+    }
+
+    /// Takes a child off the list, if it is on it.
+    pub(in crate::object) fn unlist(&mut self, name: &ObjectName) -> Result<bool, Error> {
+        if !self.has_child(name.as_str())? {
+            return Ok(false);
+        }
+        if let Some((ordinal, child)) = self.children()?.remove(name.as_str()) {
+            self.stored.record.children -= 1;
+            self.stored.record.bytes = self.stored.record.bytes.saturating_sub(child_bytes(self.path, name));
+            self.draft.children.insert(ordinal, None);
+            self.draft.undo.push(Undo::Removed(ordinal, child));
+        }
+        Ok(true)
+    }
+
+    /// Sends a message to the sockets of a listed child; at most once, and nobody waits for it. A child without sockets is
+    /// not woken.
+    ///
+    /// # Errors
+    /// `not_found` when the name is not listed; storage that cannot be read.
+    pub fn message_child(&mut self, name: &str, message: &RawValue) -> Result<(), Error> {
+        if !self.has_child(name)? {
+            return Err(Error::not_found("Recipient not found"));
+        }
+        let key = format!("{}{name}/", self.path.key());
+        let slots: Vec<Arc<Slot>> = self.namespace.with_sockets(&key).into_iter().collect();
+        self.tell(slots, message);
+        Ok(())
+    }
+
+    /// Sends a message to the sockets of every listed child, as [`Turn::message_child`] does to one; answers how many
+    /// children there are.
+    ///
+    /// # Errors
+    /// Storage cannot be read.
+    pub fn message_children(&mut self, message: &RawValue) -> Result<u64, Error> {
+        if self.stored.record.children == 0 {
+            return Ok(0);
+        }
+        let (namespace, mut key) = (Arc::clone(self.namespace), self.path.key().to_owned());
+        let length = key.len();
+        let mut slots = Vec::new();
+        for name in self.children()?.names() {
+            key.truncate(length);
+            key.push_str(name.as_str());
+            key.push('/');
+            slots.extend(namespace.with_sockets(&key));
+        }
+        self.tell(slots, message);
+        Ok(self.stored.record.children)
+    }
+
+    fn tell(&mut self, slots: Vec<Arc<Slot>>, message: &RawValue) {
+        if !slots.is_empty() {
+            let sender = self.path.name().unwrap_or("root");
+            self.draft.effects.push(Effect::Tell(slots, protocol::message(message, sender)));
+        }
+    }
+
+    /// What the list of children counts towards the object's storage.
+    pub(super) fn children_bytes(&mut self) -> Result<u64, Error> {
+        let path = self.path;
+        Ok(self.children()?.names().map(|name| child_bytes(path, name)).sum())
+    }
+
+    fn children(&mut self) -> Result<&mut Children, Error> {
+        let children = match self.stored.children.take() {
+            Some(children) => children,
+            None if self.stored.record.children == 0 => Children::default(),
+            None => Children::from_rows(self.namespace.storage.children(self.path)?),
+        };
+        Ok(self.stored.children.insert(children))
+    }
+}
+
+/// What a listed child counts towards the storage of its parent.
+fn child_bytes(parent: &ObjectPath, name: &ObjectName) -> u64 {
+    (parent.key().len() + name.as_str().len() + 16) as u64
+}

@@ -1,0 +1,112 @@
+//! The key/value pairs of an object, in the order of key bytes.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use rusqlite::OptionalExtension;
+use rusqlite::types::Value;
+
+use super::error::Error;
+use super::reader::text;
+use super::{Space, Storage, sql};
+use crate::path::ObjectPath;
+
+/// Which rows to read, and how many at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Range {
+    /// The lowest key.
+    pub start: Bound<Box<str>>,
+    /// The highest key.
+    pub end: Bound<Box<str>>,
+    /// From the highest key to the lowest.
+    pub reverse: bool,
+    /// Most rows.
+    pub limit: usize,
+    /// Most bytes of keys and values, unless the first row alone has more.
+    pub bytes: usize,
+}
+
+impl Range {
+    /// The first key that is in it, unless it is empty.
+    fn first(&self) -> String {
+        match &self.start {
+            Bound::Unbounded => String::new(),
+            Bound::Included(key) => key.to_string(),
+            Bound::Excluded(key) => successor(key),
+        }
+    }
+
+    /// The first value behind it.
+    fn behind(&self) -> Value {
+        match &self.end {
+            // Every text is below every blob.
+            Bound::Unbounded => Value::Blob(Vec::new()),
+            Bound::Included(key) => Value::Text(successor(key)),
+            Bound::Excluded(key) => Value::Text(key.to_string()),
+        }
+    }
+}
+
+/// The smallest key above this one.
+fn successor(key: &str) -> String {
+    format!("{key}\0")
+}
+
+impl Storage {
+    /// The durable value of a row; `None` if there is no such row. A point read of about 10 µs.
+    ///
+    /// # Errors
+    /// [`Error::Database`] and [`Error::Closed`].
+    pub fn get(&self, path: &ObjectPath, space: Space, key: &str) -> Result<Option<Arc<[u8]>>, Error> {
+        let shared = &self.0.shared;
+        let place = space.place(path);
+        let floor = shared.tombstones.floor(&place);
+        shared.readers.read(|connection| {
+            let mut statement = connection.prepare_cached(sql::ROW)?;
+            let value = |row: &rusqlite::Row<'_>| Ok(row.get_ref(0)?.as_blob()?.into());
+            statement.query_row((place.key(), key, floor.cast_signed()), value).optional()
+        })
+    }
+
+    /// Durable rows in the order of key bytes (descending if `reverse`). That there are no more is only certain when the
+    /// answer is empty: it may have been the bytes that ended it.
+    ///
+    /// # Errors
+    /// [`Error::Database`] and [`Error::Closed`].
+    pub fn rows(&self, path: &ObjectPath, space: Space, range: &Range) -> Result<Vec<(Box<str>, Arc<[u8]>)>, Error> {
+        let shared = &self.0.shared;
+        let place = space.place(path);
+        let floor = shared.tombstones.floor(&place);
+        shared.readers.read(|connection| {
+            let sql = if range.reverse { sql::ROWS_REVERSE } else { sql::ROWS };
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query((place.key(), range.first(), range.behind(), floor.cast_signed()))?;
+            let (mut found, mut bytes) = (Vec::new(), 0);
+            while found.len() < range.limit
+                && let Some(row) = rows.next()?
+            {
+                let (key, value) = (text(row, 0)?, row.get_ref(1)?.as_blob()?);
+                bytes += key.len() + value.len();
+                if bytes > range.bytes && !found.is_empty() {
+                    break;
+                }
+                found.push((key.into(), value.into()));
+            }
+            Ok(found)
+        })
+    }
+
+    /// The highest durable key; `None` if there are no rows.
+    ///
+    /// # Errors
+    /// [`Error::Database`] and [`Error::Closed`].
+    pub fn last_key(&self, path: &ObjectPath, space: Space) -> Result<Option<Box<str>>, Error> {
+        let shared = &self.0.shared;
+        let place = space.place(path);
+        let floor = shared.tombstones.floor(&place);
+        shared.readers.read(|connection| {
+            let mut statement = connection.prepare_cached(sql::ROW_LAST)?;
+            statement.query_row((place.key(), floor.cast_signed()), |row| Ok(text(row, 0)?.into())).optional()
+        })
+    }
+}
