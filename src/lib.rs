@@ -85,8 +85,9 @@ pub mod storage;
 pub mod timers;
 
 pub use object::{
-    Caller, Class, Error, List, Listing, Replied, SocketId, Turn, append_json, json, read, unknown_method,
+    Caller, Class, Error, List, Listing, Replied, SocketId, Turn, When, append_json, json, read, unknown_method,
 };
 pub use path::{ObjectName, ObjectPath};
 pub use protocol::{Change, Closed, Code, Frame};
 pub use serde_json::value::RawValue;
+pub use timers::{Firing, Schedule};

@@ -85,6 +85,16 @@ pub const SCHEDULE_HISTORY: usize = 16;
 /// What is kept of the error of a firing, in bytes.
 pub const SCHEDULE_ERROR_BYTES: usize = 256;
 
+/// Objects that are told at once that something is due; others wait until one of these has had its turn.
+pub const WAKES_AT_ONCE: usize = 1_024;
+/// Due objects that are read at once.
+pub const WAKE_CHUNK: usize = 256;
+/// An object that has not handled what is due is told again after this long: its class could not start, its mailbox was
+/// full, or its commit failed.
+pub const WAKE_AGAIN: Duration = Duration::from_secs(10);
+/// Longest wait before the clock is read again, which may have been set.
+pub const WAKE_WAIT: Duration = Duration::from_secs(60);
+
 /// Messages of one socket that may be unanswered before the edge stops reading it.
 pub const SOCKET_UNANSWERED: usize = 256;
 /// Answers to one socket that may be unwritten, in bytes, before the edge stops reading it.

@@ -49,10 +49,10 @@ const ALARM: &str = "timer/alarm";
 const SCHEDULE: &str = "timer/schedule/";
 
 /// The alarm and the schedules of one object.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Timers(Option<Box<Inner>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Inner {
     alarm: Option<Alarm>,
     schedules: BTreeMap<Box<str>, Schedule>,
@@ -60,7 +60,7 @@ struct Inner {
 }
 
 /// What was changed since the rows were last written, as it was then.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Before {
     #[expect(clippy::option_option, reason = "unchanged, or changed from none or from some")]
     alarm: Option<Option<Alarm>>,
@@ -106,6 +106,11 @@ impl Timers {
             }
         }
         Ok(timers)
+    }
+
+    /// How many rows they are.
+    pub fn rows(&self) -> u64 {
+        self.0.as_ref().map_or(0, |inner| u64::from(inner.alarm.is_some()) + inner.schedules.len() as u64)
     }
 
     /// The earliest time at which something is due, in ms since the epoch.

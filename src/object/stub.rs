@@ -17,6 +17,8 @@ use super::idle;
 use super::namespace::{Inner, Offered, Options, Slot};
 use super::registry::Registry;
 use super::session::{Drained, Outgoing, Session};
+use super::wakes;
+use crate::clock::{Clock, Random};
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
 use crate::protocol::{self, Frame, Version};
@@ -42,12 +44,30 @@ pub struct Listed {
 impl Namespace {
     /// Objects on that storage. Tasks are spawned on `tasks`, one of which runs until it is dropped or aborted.
     pub fn new(storage: Storage, registry: Registry, options: Options, metrics: Metrics, tasks: &TaskTracker) -> Self {
-        Self(Inner::new(storage, registry, options, metrics, tasks.clone()))
+        Self::with_clock(storage, registry, options, metrics, tasks, Clock::system(), Random::system())
+    }
+
+    /// The same with a time and randomness of one's own, as in a simulation.
+    pub fn with_clock(
+        storage: Storage,
+        registry: Registry,
+        options: Options,
+        metrics: Metrics,
+        tasks: &TaskTracker,
+        clock: Clock,
+        random: Random,
+    ) -> Self {
+        Self(Inner::new(storage, registry, options, metrics, tasks.clone(), clock, random))
     }
 
     /// Lets idle objects hibernate, for as long as the future is polled.
     pub fn hibernation(&self) -> impl Future<Output = ()> + Send + 'static {
         idle::put_to_sleep(Arc::clone(&self.0))
+    }
+
+    /// Wakes objects when something of theirs is due, for as long as the future is polled.
+    pub fn alarms(&self) -> impl Future<Output = ()> + Send + 'static {
+        wakes::fire(Arc::clone(&self.0))
     }
 
     /// Calls a method of an object; answers JSON text.

@@ -14,7 +14,7 @@ const PARTS: [(&str, &[&str]); 14] = [
     ("path", &["limits"]),
     ("timers", &["limits"]),
     ("storage", &["limits", "metrics", "path"]),
-    ("object", &["clock", "limits", "metrics", "path", "protocol", "storage"]),
+    ("object", &["clock", "limits", "metrics", "path", "protocol", "storage", "timers"]),
     ("class", &["object", "path", "protocol"]),
     ("config", &["limits", "path"]),
     // The guard is built from the section that it enforces.
