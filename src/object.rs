@@ -20,6 +20,8 @@
 //! | `replies`, `deferred` | answers that an object waits for, and those that it owes |
 //! | `jobs`, `outside` | work outside of turns, and HTTP |
 //! | `services` | what comes from outside: time, randomness, jobs, HTTP |
+//! | `timed` | what is due: alarms and schedules |
+//! | `wakes` | who is woken when |
 //! | `body`, `children`, `rows` | what an object has in memory |
 //! | `event` | what can happen to an object, and what a turn can cause |
 //! | `session` | one socket: frames that wait for their commits |
@@ -55,7 +57,9 @@ mod slot;
 mod stub;
 #[cfg(test)]
 mod tests;
+mod timed;
 mod turn;
+mod wakes;
 
 pub use class::{Class, Replied, append_json, json, read, unknown_method};
 pub use deferred::Deferred;
@@ -67,7 +71,7 @@ pub use registry::{Registry, RegistryError};
 pub use services::{Http, Jobs, Services};
 pub use session::{Close, Drained, Outgoing};
 pub use stub::{Listed, Namespace, Socket};
-pub use turn::{Ask, List, Listing, SocketId, Turn};
+pub use turn::{Ask, List, Listing, SocketId, Turn, When};
 
 /// How the sockets of a deleted object end.
 const DELETED: Close = Close { code: 1000, reason: "Agent deleted" };

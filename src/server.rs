@@ -115,11 +115,13 @@ impl Server {
         log_start(&config, self.address, descriptors);
         edge.serving.store(true, Ordering::Relaxed);
         let (hibernation, deliveries) = (edge.namespace.hibernation(), edge.namespace.deliveries());
+        let alarms = edge.namespace.alarms();
         let stopping = edge.stopping.clone();
         edge.tasks.spawn(async move {
             tokio::select! {
                 () = hibernation => {}
                 () = deliveries => {}
+                () = alarms => {}
                 () = stopping.cancelled() => {}
             }
         });

@@ -102,8 +102,11 @@ impl Inner {
         drop(slot.core.lock().post(event, room));
     }
 
-    /// Puts the record as the last turn left it into the write set.
-    fn finish(body: &mut Body, run: &mut Run) {
+    /// Puts the record as the last turn left it into the write set, and when the object is to be woken.
+    fn finish(&self, body: &mut Body, run: &mut Run) {
+        if let Some(stored) = &mut body.stored {
+            run.set.wake = stored.new_wake(&self.services.clock);
+        }
         let changed = std::mem::take(&mut run.changed);
         let Some(stored) = body.stored.as_mut().filter(|_| changed > Changed::Nothing) else { return };
         if let Some(live) = body.live.as_ref().filter(|_| changed == Changed::State) {
@@ -117,11 +120,11 @@ impl Inner {
         if run.published {
             self.tell_state(slot, body, run);
         }
-        Self::finish(body, run);
+        self.finish(body, run);
         let set = std::mem::replace(&mut run.set, WriteSet::new(slot.path.clone()));
-        let cleared = set.clear;
-        let keys: Vec<Box<str>> =
-            set.rows.keys().filter(|(space, _)| *space == Space::User).map(|(_, key)| key.clone()).collect();
+        let (cleared, wake) = (set.clear, set.wake.flatten());
+        let keys = set.rows.keys().filter(|(space, _)| *space == Space::User);
+        let keys: Vec<Box<str>> = keys.map(|(_, key)| key.clone()).collect();
         let effects = std::mem::take(&mut run.effects);
         let committed = if set.deleted.is_empty() {
             let mut core = slot.core.lock();
@@ -141,6 +144,9 @@ impl Inner {
             Some(Ok(seq)) => {
                 if let Some(stored) = &mut body.stored {
                     stored.mail.committed(&self.storage, seq);
+                }
+                if let Some(at) = wake {
+                    self.wakes.note(at, seq);
                 }
                 if let Some(stored) = body.stored.as_mut().filter(|_| cleared || !keys.is_empty()) {
                     stored.rows.committed(cleared, keys.iter().map(|key| &**key), seq);

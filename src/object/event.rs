@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Error;
 use super::deferred::Asker;
@@ -56,6 +56,8 @@ pub(crate) enum Event {
     Replied { id: u64, result: Result<Vec<u8>, Error> },
     /// Answers are due that nobody else will give.
     Overdue,
+    /// Something is due; the place among those that are woken at once is given back when it is handled.
+    Wake(OwnedSemaphorePermit),
     /// Delete a subtree: a child's, or for the root its own.
     Delete { subtree: ObjectPath, reply: Reply<()> },
 }
@@ -74,6 +76,7 @@ impl Event {
             | Self::Inbox
             | Self::Replied { .. }
             | Self::Overdue
+            | Self::Wake(_)
             | Self::Delete { .. } => Room::Reserved,
         }
     }
@@ -88,7 +91,7 @@ impl Event {
             | Self::Message(..)
             | Self::Tell { .. } => true,
             // Whether there is anything for the class is found out first.
-            Self::Inbox | Self::Replied { .. } | Self::Overdue => false,
+            Self::Inbox | Self::Replied { .. } | Self::Overdue | Self::Wake(_) => false,
             Self::Close(_) | Self::Forward(_) | Self::Delete { .. } => false,
         }
     }
@@ -109,9 +112,12 @@ impl Event {
             Self::Open(session) => Effect::Refuse(session, error),
             // The messages are still there.
             Self::Inbox => Effect::Errand(Errand::Sweep),
-            Self::Close(_) | Self::Forward(_) | Self::Tell { .. } | Self::Replied { .. } | Self::Overdue => {
-                return None;
-            }
+            Self::Close(_)
+            | Self::Forward(_)
+            | Self::Tell { .. }
+            | Self::Replied { .. }
+            | Self::Overdue
+            | Self::Wake(_) => return None,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What each event does to an object.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::Error;
 use super::attempt::Source;
@@ -10,8 +11,6 @@ use super::event::{Answer, Caller, Effect, Event};
 use super::inbox::Mail;
 use super::instance::{Input, Output};
 use super::namespace::{Inner, Slot};
-use super::replies::Pending;
-use super::rows::Rows;
 use super::session::Session;
 use super::turn::Turn;
 use crate::path::{ObjectName, ObjectPath};
@@ -20,6 +19,9 @@ use crate::storage::Record;
 
 impl Inner {
     pub(super) fn handle(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run, event: Event) {
+        if let Event::Wake(_) = event {
+            slot.waking.store(false, Ordering::Relaxed);
+        }
         let ready = if event.needs_class() {
             self.activate(slot, body, run)
         } else if event.needs_stored() {
@@ -53,6 +55,7 @@ impl Inner {
             Event::Inbox => self.read_inbox(slot, body, run),
             Event::Replied { id, result } => self.replied(slot, body, run, id, result),
             Event::Overdue => self.answer_overdue(slot, body, run),
+            Event::Wake(place) => self.wake(slot, body, run, place),
             Event::Forward(frame) => run.effects.push(Effect::Sockets(body.sockets.all().to_vec(), frame)),
             Event::Delete { subtree, reply } => {
                 let result = self.delete(slot, body, run, subtree);
@@ -138,15 +141,11 @@ impl Inner {
             let found = self.storage.load(&slot.path)?;
             let exists = found.is_some();
             let record = found.unwrap_or_else(|| Record::new(self.registry.class_for(&slot.path)));
-            let rows = Rows::load(&self.storage, &slot.path, record.rows)?;
-            let state_bytes = record.state.as_ref().map_or(0, |state| state.len());
-            let pending = if exists { Pending::load(&self.storage, &slot.path)? } else { Pending::default() };
-            let interrupted = !pending.interrupted(self.start).is_empty();
-            body.stored =
-                Some(Stored { record, state_bytes, exists, children: None, rows, mail: Mail::default(), pending });
-            if interrupted {
+            let stored = Stored::load(&self.storage, &slot.path, record, exists)?;
+            if !stored.pending.interrupted(self.start).is_empty() {
                 Self::post_later(slot, Event::Overdue);
             }
+            body.stored = Some(stored);
         }
         Ok(())
     }

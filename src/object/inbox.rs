@@ -18,7 +18,10 @@ use super::errand::{Aside, Errand};
 use super::event::{Caller, Effect, Event};
 use super::instance::Input;
 use super::namespace::{Inner, Slot};
-use crate::limits::{DELIVERY_TICK, INBOX_BYTES, INBOX_MESSAGES, MESSAGE_BYTES, OUTBOX_MESSAGES, RUN_TIME};
+use super::replies::any_pending;
+use crate::limits::{
+    DELIVERY_TICK, INBOX_BYTES, INBOX_MESSAGES, INTERRUPTED, LONGEST_WAIT, MESSAGE_BYTES, OUTBOX_MESSAGES, RUN_TIME,
+};
 use crate::path::ObjectPath;
 use crate::protocol::Code;
 use crate::storage::{Outcome, Position, Received, Seq, Storage};
@@ -186,6 +189,26 @@ impl Inner {
         self.metrics.undelivered.inc();
     }
 
+    /// Has the objects look that were waiting for answers when the server ended: those to be woken soonest. The others find
+    /// out when they wake.
+    fn interrupt(self: &Arc<Self>) {
+        let latest =
+            self.services.clock.now().saturating_add(u64::try_from(LONGEST_WAIT.as_millis()).unwrap_or(u64::MAX));
+        let waiting = self.storage.due(latest, INTERRUPTED).and_then(|due| {
+            let mut waiting = Vec::new();
+            for (path, _) in due {
+                if any_pending(&self.storage, &path)? {
+                    waiting.push(path);
+                }
+            }
+            Ok(waiting)
+        });
+        match waiting {
+            Ok(waiting) => waiting.iter().for_each(|path| drop(self.post_aside(path, Event::Overdue))),
+            Err(error) => tracing::error!(%error, "who waits for an answer cannot be read"),
+        }
+    }
+
     /// Tells every object that has mail; answers whether it could be found out.
     async fn notify_all(self: &Arc<Self>) -> bool {
         let mut after = None;
@@ -211,6 +234,7 @@ impl Inner {
 pub(super) async fn deliver(namespace: Arc<Inner>) {
     let mut tick = tokio::time::interval(DELIVERY_TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    namespace.interrupt();
     loop {
         tick.tick().await;
         namespace.pay_overdue();

@@ -28,6 +28,7 @@ use super::services::Services;
 use super::session::Session;
 use super::slot::{Core, Life, Posted};
 use super::turn::SocketId;
+use super::wakes::Wakes;
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
 use crate::protocol::{Code, Version};
@@ -58,6 +59,7 @@ pub(crate) struct Inner {
     sockets: Arc<AtomicUsize>,
     next_session: AtomicU64,
     pub(super) idle: Idle,
+    pub(super) wakes: Wakes,
     pub(super) storage: Storage,
     pub(super) registry: Registry,
     pub(super) options: Options,
@@ -90,6 +92,8 @@ pub(crate) struct Slot {
     pub(super) watched: AtomicBool,
     /// When it last had an event, in milliseconds of [`Idle`]'s clock.
     pub(super) last_event: AtomicU64,
+    /// Whether an [`Event::Wake`] waits in the mailbox.
+    pub(super) waking: AtomicBool,
     namespace: std::sync::Weak<Inner>,
 }
 
@@ -115,7 +119,6 @@ impl Inner {
         storage: Storage,
         registry: Registry,
         options: Options,
-        services: Services,
         metrics: Metrics,
         services: Services,
         tasks: TaskTracker,
@@ -128,6 +131,7 @@ impl Inner {
             sockets: Arc::default(),
             next_session: AtomicU64::new(1),
             idle: Idle::new(),
+            wakes: Wakes::new(),
             storage,
             registry,
             options,
@@ -171,6 +175,7 @@ impl Inner {
                     sockets: AtomicUsize::new(0),
                     watched: AtomicBool::new(false),
                     last_event: AtomicU64::new(0),
+                    waking: AtomicBool::new(false),
                     namespace: Arc::downgrade(self),
                 });
                 self.index.lock().insert(path.clone());

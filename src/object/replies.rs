@@ -19,7 +19,7 @@ use super::event::{Caller, Effect, Event};
 use super::handle::json_of;
 use super::instance::Input;
 use super::namespace::{Inner, Slot};
-use crate::limits::{ANSWER_BYTES, PENDING};
+use crate::limits::ANSWER_BYTES;
 use crate::path::ObjectPath;
 use crate::protocol::Code;
 use crate::storage::{self, Range, Space, Storage};
@@ -51,16 +51,17 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub(super) fn load(storage: &Storage, path: &ObjectPath) -> Result<Self, storage::Error> {
+    /// The answers that these rows are of.
+    pub(super) fn load(path: &ObjectPath, rows: Vec<(Box<str>, Arc<[u8]>)>) -> Self {
         let mut pending = Self::default();
-        for (key, value) in storage.rows(path, Space::Runtime, &rows(PENDING))? {
+        for (key, value) in rows {
             let id = key.strip_prefix(PREFIX).and_then(|id| u64::from_str_radix(id, 16).ok());
             match (id, rmp_serde::from_slice(&value)) {
                 (Some(id), Ok(waiting)) => pending.insert(id, waiting),
                 _ => tracing::error!(%path, key, "a pending answer cannot be read"),
             }
         }
-        Ok(pending)
+        pending
     }
 
     pub(super) fn insert(&mut self, id: u64, waiting: Waiting) {
@@ -107,7 +108,10 @@ impl Pending {
 
 /// Whether an object waits for any answer, as far as storage knows.
 pub(super) fn any_pending(storage: &Storage, path: &ObjectPath) -> Result<bool, storage::Error> {
-    Ok(!storage.rows(path, Space::Runtime, &rows(1))?.is_empty())
+    // `0` is the character after `/`.
+    let (start, end) = (Bound::Included(PREFIX.into()), Bound::Excluded("pending0".into()));
+    let range = Range { start, end, reverse: false, limit: 1, bytes: usize::MAX };
+    Ok(!storage.rows(path, Space::Runtime, &range)?.is_empty())
 }
 
 /// The row of a number.
@@ -115,10 +119,9 @@ pub(super) fn key(id: u64) -> (Space, Box<str>) {
     (Space::Runtime, format!("{PREFIX}{id:x}").into())
 }
 
-fn rows(limit: usize) -> Range {
-    // The character after `/`.
-    let (start, end) = (Bound::Included(PREFIX.into()), Bound::Excluded("pending0".into()));
-    Range { start, end, reverse: false, limit, bytes: usize::MAX }
+/// Whether a row of the runtime is that of an answer.
+pub(super) fn is_row(key: &str) -> bool {
+    key.starts_with(PREFIX)
 }
 
 impl Inner {
@@ -151,8 +154,10 @@ impl Inner {
         id: u64,
         result: Result<Vec<u8>, Error>,
     ) {
-        let Some(waiting) = body.stored.as_mut().and_then(|stored| stored.pending.remove(id)) else { return };
+        let Some(stored) = &mut body.stored else { return };
+        let Some(waiting) = stored.pending.remove(id) else { return };
         run.set.rows.insert(key(id), None);
+        stored.keep_timers(run);
         if let Err(error) = self.activate(slot, body, run).and_then(|()| {
             let result = result.as_ref().map_err(Clone::clone).and_then(|answer| as_json(answer));
             let note = serde_json::from_str(&waiting.note)

@@ -20,6 +20,7 @@ use super::namespace::{Inner, Offered, Options, Slot};
 use super::registry::Registry;
 use super::services::Services;
 use super::session::{Drained, Outgoing, Session};
+use super::wakes;
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
 use crate::protocol::{self, Frame, Version};
@@ -72,6 +73,11 @@ impl Namespace {
         for asker in self.0.deferred.stop() {
             self.0.pay(asker, Err(Error::stopping()));
         }
+    }
+
+    /// Wakes objects when something of theirs is due, for as long as the future is polled.
+    pub fn alarms(&self) -> impl Future<Output = ()> + Send + 'static {
+        wakes::fire(Arc::clone(&self.0))
     }
 
     /// Calls a method of an object; answers JSON text.

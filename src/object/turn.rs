@@ -5,7 +5,9 @@
 //! | `storage` | the object's rows, and transactions |
 //! | `talk` | messages, calls, jobs and requests |
 //! | `tree` | its children |
+//! | `alarms` | its alarm and its schedules |
 
+mod alarms;
 mod storage;
 mod talk;
 mod tree;
@@ -15,6 +17,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+pub use self::alarms::When;
 pub use self::storage::{List, Listing};
 pub use self::talk::Ask;
 use self::talk::Said;
@@ -63,6 +66,8 @@ pub(super) struct Draft {
     pub(super) said: Said,
     pub(super) rows: BTreeMap<Box<str>, Write>,
     row_bytes: usize,
+    /// Whether the alarm or a schedule was changed.
+    timers: bool,
     pub(super) published: Option<Change>,
     pub(super) answer: Option<Vec<u8>>,
     undo: Vec<Undo>,
@@ -185,6 +190,7 @@ impl Draft {
             || !self.rows.is_empty()
             || self.cleared
             || self.said.has_writes()
+            || self.timers
     }
 
     /// The turn's changes, without the record.

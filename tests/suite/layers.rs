@@ -5,7 +5,7 @@
 use std::path::Path;
 
 /// The parts, and which of ours each may import.
-const PARTS: [(&str, &[&str]); 15] = [
+const PARTS: [(&str, &[&str]); 16] = [
     // Leaves. A bound is in `limits` wherever it is used; the rule for names is a bound.
     ("limits", &[]),
     ("metrics", &[]),
@@ -13,8 +13,9 @@ const PARTS: [(&str, &[&str]); 15] = [
     ("protocol", &[]),
     ("path", &["limits"]),
     ("outbound", &["limits", "metrics"]),
+    ("timers", &["limits"]),
     ("storage", &["limits", "metrics", "path"]),
-    ("object", &["clock", "limits", "metrics", "path", "protocol", "storage"]),
+    ("object", &["clock", "limits", "metrics", "path", "protocol", "storage", "timers"]),
     ("class", &["object", "path", "protocol"]),
     // What may be listed in `[outbound]` is what `outbound` can hold to.
     ("config", &["limits", "outbound", "path"]),
@@ -35,6 +36,7 @@ const BANNED: [(&str, &[&str]); 9] = [
     ("protocol", &["tokio", "axum", "hyper", "rusqlite", "std::time"]),
     ("path", &["tokio", "axum", "hyper", "rusqlite"]),
     ("limits", &["tokio", "axum", "hyper", "rusqlite"]),
+    ("timers", &["tokio", "axum", "hyper", "rusqlite", "std::time", "Timestamp::now", "Zoned::now", "fastrand"]),
     ("config", &["tokio", "axum", "hyper", "rusqlite"]),
     ("cli", &["axum", "hyper", "rusqlite"]),
 ];
@@ -43,10 +45,12 @@ const BANNED: [(&str, &[&str]); 9] = [
 type Owned = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 /// Words that only one part may use.
-const OWNED: [Owned; 5] = [
+const OWNED: [Owned; 7] = [
     ("rusqlite", "storage", &[]),
     ("axum", "http", &[("server/listener.rs", "the router is served there")]),
     ("tokio_tungstenite", "http", &[]),
+    ("croner", "timers/cron.rs", &[]),
+    ("jiff", "timers/cron.rs", &[]),
     ("std::env", "config", &[]),
     (
         "StatusCode",
