@@ -8,7 +8,6 @@ use super::attempt::Source;
 use super::body::{Body, Stored};
 use super::commit::{Changed, Run};
 use super::event::{Answer, Caller, Effect, Event};
-use super::inbox::Mail;
 use super::instance::{Input, Output};
 use super::namespace::{Inner, Slot};
 use super::session::Session;
@@ -120,7 +119,8 @@ impl Inner {
                 run.changed = run.changed.max(Changed::Record);
             }
         }
-        if !listed && !self.is_live(&subtree) && self.storage.objects(&subtree, None, 1)?.is_empty() {
+        let exists = listed || self.is_live(&subtree) || !self.storage.objects(&subtree, None, 1)?.is_empty();
+        if !exists && !self.has_mail(&subtree)? {
             return Ok(());
         }
         run.set.deleted.push(subtree);
