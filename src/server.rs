@@ -113,10 +113,12 @@ impl Server {
         let Self { listener, edge, config, descriptors, .. } = self;
         log_start(&config, self.address, descriptors);
         edge.serving.store(true, Ordering::Relaxed);
-        let (hibernation, stopping) = (edge.namespace.hibernation(), edge.stopping.clone());
+        let (hibernation, alarms) = (edge.namespace.hibernation(), edge.namespace.alarms());
+        let stopping = edge.stopping.clone();
         edge.tasks.spawn(async move {
             tokio::select! {
                 () = hibernation => {}
+                () = alarms => {}
                 () = stopping.cancelled() => {}
             }
         });

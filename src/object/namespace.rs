@@ -25,6 +25,7 @@ use super::services::Services;
 use super::session::Session;
 use super::slot::{Core, Life, Posted};
 use super::turn::SocketId;
+use super::wakes::Wakes;
 use crate::clock::{Clock, Random};
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
@@ -56,6 +57,7 @@ pub(crate) struct Inner {
     sockets: Arc<AtomicUsize>,
     next_session: AtomicU64,
     pub(super) idle: Idle,
+    pub(super) wakes: Wakes,
     pub(super) storage: Storage,
     pub(super) registry: Registry,
     pub(super) options: Options,
@@ -84,6 +86,8 @@ pub(crate) struct Slot {
     pub(super) watched: AtomicBool,
     /// When it last had an event, in milliseconds of [`Idle`]'s clock.
     pub(super) last_event: AtomicU64,
+    /// Whether an [`Event::Wake`] waits in the mailbox.
+    pub(super) waking: AtomicBool,
     namespace: std::sync::Weak<Inner>,
 }
 
@@ -121,6 +125,7 @@ impl Inner {
             sockets: Arc::default(),
             next_session: AtomicU64::new(1),
             idle: Idle::new(),
+            wakes: Wakes::new(),
             storage,
             registry,
             options,
@@ -160,6 +165,7 @@ impl Inner {
                     sockets: AtomicUsize::new(0),
                     watched: AtomicBool::new(false),
                     last_event: AtomicU64::new(0),
+                    waking: AtomicBool::new(false),
                     namespace: Arc::downgrade(self),
                 });
                 self.index.lock().insert(path.clone());
@@ -289,7 +295,7 @@ impl Inner {
     }
 
     /// Removes a slot that is out of service, unless another stands there already.
-    fn forget(&self, slot: &Arc<Slot>) {
+    pub(super) fn forget(&self, slot: &Arc<Slot>) {
         self.slots.remove_if(&slot.path, |path, found| {
             let same = Arc::ptr_eq(found, slot);
             // Under the map's lock, as when a slot is created: the two never disagree.

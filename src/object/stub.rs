@@ -18,6 +18,7 @@ use super::namespace::{Inner, Offered, Options, Slot};
 use super::registry::Registry;
 use super::services::Services;
 use super::session::{Drained, Outgoing, Session};
+use super::wakes;
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
 use crate::protocol::{self, Frame, Version};
@@ -56,6 +57,11 @@ impl Namespace {
     /// Lets idle objects hibernate, for as long as the future is polled.
     pub fn hibernation(&self) -> impl Future<Output = ()> + Send + 'static {
         idle::put_to_sleep(Arc::clone(&self.0))
+    }
+
+    /// Wakes objects when something of theirs is due, for as long as the future is polled.
+    pub fn alarms(&self) -> impl Future<Output = ()> + Send + 'static {
+        wakes::fire(Arc::clone(&self.0))
     }
 
     /// Calls a method of an object; answers JSON text.
