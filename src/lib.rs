@@ -88,3 +88,4 @@ pub use object::{
 pub use path::{ObjectName, ObjectPath};
 pub use protocol::{Change, Closed, Code, Frame};
 pub use serde_json::value::RawValue;
+pub use server::Server;

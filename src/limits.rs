@@ -20,6 +20,8 @@ pub const TURNS_PER_RUN: usize = 64;
 pub const RUN_TIME: Duration = Duration::from_micros(500);
 /// A turn longer than this makes its class run where it cannot hold up other objects, and is logged.
 pub const LONG_TURN: Duration = Duration::from_millis(20);
+/// Workers of the runtime beyond one a core: so many turns may be long for the first time at once before others wait.
+pub const SPARE_WORKERS: usize = 8;
 /// So many short turns in a row make a class that had a long one trusted again.
 pub const WARY_TURNS: u32 = 64;
 /// An object without an event for this long gives its memory back.

@@ -123,7 +123,7 @@ impl Running {
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
             runtime.block_on(async {
-                let server = fleet::server::Server::bind(config).await.expect("the server starts");
+                let server = fleet::Server::builder().config(config).bind().await.expect("the server starts");
                 bound.send(server.address()).unwrap();
                 server.serve(token).await;
             });

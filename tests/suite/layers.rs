@@ -20,7 +20,7 @@ const PARTS: [(&str, &[&str]); 13] = [
     ("http", &["config", "limits", "metrics", "object", "path", "protocol", "storage"]),
     ("server", &["class", "config", "http", "limits", "metrics", "object", "path", "protocol", "storage"]),
     ("cli", &["config", "server"]),
-    ("main", &["cli", "config", "server"]),
+    ("main", &[]),
 ];
 
 /// What the parts may not name, besides each other.
