@@ -84,6 +84,10 @@ pub const REQUEST_HEAD_TIME: Duration = Duration::from_secs(10);
 pub const REQUEST_BODY_TIME: Duration = Duration::from_secs(30);
 /// Largest request head, in bytes; larger is 431.
 pub const REQUEST_HEAD_BYTES: usize = 64 << 10;
+/// How often the counters of a class are sampled for what it did in the last minute.
+pub const ACTIVITY_TICK: Duration = Duration::from_secs(5);
+/// Samples that are kept of a class: those of a minute.
+pub const ACTIVITY_SAMPLES: usize = 13;
 /// Descriptors kept free for files and for accepting a connection only to refuse it.
 pub const RESERVED_DESCRIPTORS: u64 = 64;
 /// Name of a class.

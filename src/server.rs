@@ -119,13 +119,8 @@ impl Server {
         let Self { listener, edge, config, descriptors, .. } = self;
         log_start(&config, self.address, descriptors);
         edge.serving.store(true, Ordering::Relaxed);
-        let (hibernation, stopping) = (edge.namespace.hibernation(), edge.stopping.clone());
-        edge.tasks.spawn(async move {
-            tokio::select! {
-                () = hibernation => {}
-                () = stopping.cancelled() => {}
-            }
-        });
+        edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.hibernation()));
+        edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.sampling()));
         edge.tasks.spawn(listener::accept(listener, edge.clone(), descriptors));
         stop.cancelled().await;
         drain(edge, config.server.shutdown_grace).await;

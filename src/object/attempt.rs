@@ -71,8 +71,12 @@ impl Inner {
         }));
         let now = Instant::now();
         live.definition.observe(now - run.now, &input);
+        if source.caller != Caller::Runtime || !matches!(input, Input::Activate | Input::State) {
+            live.definition.events.inc();
+        }
         run.now = now;
         let mut draft = turn.draft;
+        live.definition.state_operations.inc_by(draft.operations);
         source.id = draft.id.take();
         let result = match result {
             Ok(Ok((output, state))) => match self.keep(slot, stored, live, run, &before, &draft) {
@@ -116,6 +120,7 @@ impl Inner {
             let old = before.state.as_ref().map_or(0, |state| state.len());
             stored.record.bytes = (stored.record.bytes + run.scratch.len() as u64).saturating_sub(old as u64);
             stored.record.state = Some(run.scratch.as_slice().into());
+            live.definition.state_operations.inc();
         }
         if changed || draft.has_writes() {
             let limit = live.definition.storage_bytes.unwrap_or(self.options.storage_per_object);

@@ -107,6 +107,11 @@ impl Registry {
         self.classes.contains_key(name)
     }
 
+    /// Every class there is.
+    pub(crate) fn definitions(&self) -> impl Iterator<Item = &Definition> {
+        self.classes.values().map(|definition| &**definition)
+    }
+
     /// The class for a path of which nothing is stored.
     pub(crate) fn class_for(&self, path: &ObjectPath) -> Arc<str> {
         (self.route)(path).map_or_else(|| Arc::clone(&self.default), Arc::from)

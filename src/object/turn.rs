@@ -14,6 +14,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 pub use self::storage::{List, Listing};
+pub use self::tree::ListedChild;
 use super::Error;
 use super::body::Stored;
 use super::children::Children;
@@ -54,6 +55,8 @@ pub(super) struct Draft {
     pub(super) cleared: bool,
     pub(super) rows: BTreeMap<Box<str>, Option<Value>>,
     row_bytes: usize,
+    /// Rows that were read, written, deleted or listed.
+    pub(super) operations: u64,
     pub(super) published: Option<Change>,
     pub(super) answer: Option<Vec<u8>>,
     undo: Vec<Undo>,
