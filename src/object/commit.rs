@@ -5,7 +5,8 @@
 //! because what it has seen may not be durable yet.
 
 use std::sync::Arc;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::attempt::Source;
 use super::body::Body;
@@ -22,6 +23,9 @@ use crate::storage::{Seq, WriteSet};
 /// What the turns of one run have done so far.
 pub(super) struct Run {
     pub(super) set: WriteSet,
+    /// Whether the record changed, and whether its state did.
+    pub(super) record: bool,
+    pub(super) state: bool,
     pub(super) effects: Vec<Effect>,
     /// Whether sockets are to be told the state.
     pub(super) published: bool,
@@ -37,6 +41,8 @@ impl Run {
     pub(super) fn new(path: &ObjectPath) -> Self {
         Self {
             set: WriteSet::new(path.clone()),
+            record: false,
+            state: false,
             effects: Vec::new(),
             published: false,
             told: None,
@@ -88,11 +94,22 @@ impl Inner {
         drop(slot.core.lock().post(event, room));
     }
 
+    /// Puts the record as the last turn left it into the write set.
+    fn finish(body: &mut Body, run: &mut Run) {
+        let (changed, state) = (std::mem::take(&mut run.record), std::mem::take(&mut run.state));
+        let Some(stored) = body.stored.as_mut().filter(|_| changed) else { return };
+        if let Some(live) = body.live.as_ref().filter(|_| state) {
+            stored.record.state = Some(live.saved.as_slice().into());
+        }
+        run.set.record = Some(stored.record.clone());
+    }
+
     /// Hands the run's write set to storage and its effects on, to wait for it.
     pub(super) fn commit(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run) {
         if run.published {
             self.tell_state(slot, body, run);
         }
+        Self::finish(body, run);
         let set = std::mem::replace(&mut run.set, WriteSet::new(slot.path.clone()));
         let cleared = set.clear;
         let keys: Vec<Box<str>> = set.rows.keys().map(|(_, key)| key.clone()).collect();

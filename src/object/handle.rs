@@ -111,9 +111,7 @@ impl Inner {
             let mut turn = Turn::new(self, &slot.path, None, stored, &[], &Caller::Runtime);
             listed = turn.unlist(name)?;
             run.set.merge(turn.draft.write_set(&slot.path));
-            if listed {
-                run.set.record = Some(stored.record.clone());
-            }
+            run.record |= listed;
         }
         if !listed && !self.is_live(&subtree) && self.storage.objects(&subtree, None, 1)?.is_empty() {
             return Ok(());
@@ -141,7 +139,8 @@ impl Inner {
             let exists = found.is_some();
             let record = found.unwrap_or_else(|| Record::new(self.registry.class_for(&slot.path)));
             let rows = Rows::load(&self.storage, &slot.path, record.rows)?;
-            body.stored = Some(Stored { record, exists, children: None, rows });
+            let state_bytes = record.state.as_ref().map_or(0, |state| state.len());
+            body.stored = Some(Stored { record, state_bytes, exists, children: None, rows });
         }
         Ok(())
     }
@@ -157,7 +156,7 @@ impl Inner {
         let class = definition.make(stored.record.state.as_deref())?;
         let mut saved = Vec::new();
         class.save(&mut saved)?;
-        body.wake(&definition, class, saved.into());
+        body.wake(&definition, class, saved);
         self.metrics.activations.inc();
         let activated = self.attempt(slot, body, run, &mut Source::runtime(), Input::Activate);
         if activated.is_err() {

@@ -16,6 +16,7 @@ use super::event::{Event, Reply};
 use super::idle;
 use super::namespace::{Inner, Offered, Options, Slot};
 use super::registry::Registry;
+use super::services::Services;
 use super::session::{Drained, Outgoing, Session};
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
@@ -41,8 +42,15 @@ pub struct Listed {
 
 impl Namespace {
     /// Objects on that storage. Tasks are spawned on `tasks`, one of which runs until it is dropped or aborted.
-    pub fn new(storage: Storage, registry: Registry, options: Options, metrics: Metrics, tasks: &TaskTracker) -> Self {
-        Self(Inner::new(storage, registry, options, metrics, tasks.clone()))
+    pub fn new(
+        storage: Storage,
+        registry: Registry,
+        options: Options,
+        metrics: Metrics,
+        services: Services,
+        tasks: &TaskTracker,
+    ) -> Self {
+        Self(Inner::new(storage, registry, options, metrics, services, tasks.clone()))
     }
 
     /// Lets idle objects hibernate, for as long as the future is polled.

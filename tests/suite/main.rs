@@ -19,6 +19,7 @@
 //! | OP4 | `classes`; the figures beside the code, in `src/object/activity.rs` |
 //! | ID1, OB7 | `classes` |
 //! | ID2 | `examples` |
+//! | CO3 | beside the code, in `src/outbound` |
 //! | OB3 | `sleep`; OB4 beside the code, in `src/object/tests.rs` |
 
 // A test that cannot go on should say where.

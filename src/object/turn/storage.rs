@@ -223,7 +223,7 @@ impl Turn<'_> {
         draft.cleared = true;
         let record = &mut self.stored.record;
         record.rows = 0;
-        record.bytes = children + record.state.as_ref().map_or(0, |state| state.len() as u64);
+        record.bytes = children + self.stored.state_bytes as u64;
         Ok(())
     }
 
