@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Error;
 use super::body::{Body, Live, Stored};
-use super::commit::Run;
+use super::commit::{Changed, Run};
 use super::event::{Answer, Caller, Effect};
 use super::instance::{Input, Output};
 use super::namespace::{Inner, Slot};
@@ -134,10 +134,12 @@ impl Inner {
         if changed {
             stored.state_bytes = run.scratch.len();
             std::mem::swap(&mut live.saved, &mut run.scratch);
-            run.state = true;
+            run.changed = Changed::State;
         }
         // A row whose size stays does not change the record.
-        run.record |= changed || !stored.exists || before != Sizes::of(&stored.record);
+        if !stored.exists || before != Sizes::of(&stored.record) {
+            run.changed = run.changed.max(Changed::Record);
+        }
         stored.exists = true;
         Ok(())
     }

@@ -23,9 +23,7 @@ use crate::storage::{Seq, WriteSet};
 /// What the turns of one run have done so far.
 pub(super) struct Run {
     pub(super) set: WriteSet,
-    /// Whether the record changed, and whether its state did.
-    pub(super) record: bool,
-    pub(super) state: bool,
+    pub(super) changed: Changed,
     pub(super) effects: Vec<Effect>,
     /// Whether sockets are to be told the state.
     pub(super) published: bool,
@@ -37,12 +35,22 @@ pub(super) struct Run {
     pub(super) now: Instant,
 }
 
+/// How much of the object's record the turns of a run changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) enum Changed {
+    #[default]
+    Nothing,
+    /// Anything but the state.
+    Record,
+    /// The state, and perhaps the rest.
+    State,
+}
+
 impl Run {
     pub(super) fn new(path: &ObjectPath) -> Self {
         Self {
             set: WriteSet::new(path.clone()),
-            record: false,
-            state: false,
+            changed: Changed::Nothing,
             effects: Vec::new(),
             published: false,
             told: None,
@@ -96,9 +104,9 @@ impl Inner {
 
     /// Puts the record as the last turn left it into the write set.
     fn finish(body: &mut Body, run: &mut Run) {
-        let (changed, state) = (std::mem::take(&mut run.record), std::mem::take(&mut run.state));
-        let Some(stored) = body.stored.as_mut().filter(|_| changed) else { return };
-        if let Some(live) = body.live.as_ref().filter(|_| state) {
+        let changed = std::mem::take(&mut run.changed);
+        let Some(stored) = body.stored.as_mut().filter(|_| changed > Changed::Nothing) else { return };
+        if let Some(live) = body.live.as_ref().filter(|_| changed == Changed::State) {
             stored.record.state = Some(live.saved.as_slice().into());
         }
         run.set.record = Some(stored.record.clone());

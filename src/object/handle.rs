@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Error;
 use super::attempt::Source;
 use super::body::{Body, Stored};
-use super::commit::Run;
+use super::commit::{Changed, Run};
 use super::event::{Answer, Caller, Effect, Event};
 use super::instance::{Input, Output};
 use super::namespace::{Inner, Slot};
@@ -111,7 +111,9 @@ impl Inner {
             let mut turn = Turn::new(self, &slot.path, None, stored, &[], &Caller::Runtime);
             listed = turn.unlist(name)?;
             run.set.merge(turn.draft.write_set(&slot.path));
-            run.record |= listed;
+            if listed {
+                run.changed = run.changed.max(Changed::Record);
+            }
         }
         if !listed && !self.is_live(&subtree) && self.storage.objects(&subtree, None, 1)?.is_empty() {
             return Ok(());

@@ -98,9 +98,9 @@ fn one(turn: &mut Turn<'_>, step: &Step) -> Result<Seen, Error> {
         Step::List { start, after, end, prefix, reverse, limit } => {
             let mut list = List::new().prefix(prefix).limit(*limit);
             list = if *reverse { list.reverse() } else { list };
-            list = start.iter().fold(list, |list, key| list.start(key));
-            list = after.iter().fold(list, |list, key| list.start_after(key));
-            list = end.iter().fold(list, |list, key| list.end(key));
+            list = start.iter().fold(list, List::start);
+            list = after.iter().fold(list, List::start_after);
+            list = end.iter().fold(list, List::end);
             let page = turn.list::<u32>(list)?;
             Seen::Rows(page.items, page.cursor.is_some())
         }

@@ -298,10 +298,10 @@ impl Turn<'_> {
         let added = key.len() + value.as_ref().map_or(0, |value| value.len());
         let fresh = !draft.rows.contains_key(key);
         if fresh && draft.rows.len() >= WRITE_SET_ROWS {
-            return Err(too_much(format!("more than {WRITE_SET_ROWS} rows")));
+            return Err(too_much(&format!("more than {WRITE_SET_ROWS} rows")));
         }
         if draft.row_bytes + added > WRITE_SET_BYTES {
-            return Err(too_much(format!("more than {WRITE_SET_BYTES} bytes")));
+            return Err(too_much(&format!("more than {WRITE_SET_BYTES} bytes")));
         }
         draft.row_bytes += added;
         let record = &mut self.stored.record;
@@ -330,7 +330,7 @@ fn check_key(key: &str) -> Result<(), Error> {
     }
 }
 
-fn too_much(what: String) -> Error {
+fn too_much(what: &str) -> Error {
     Error::new(Code::TooLarge, format!("one turn writes {what}; write less in each of several turns"))
 }
 
