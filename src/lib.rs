@@ -89,9 +89,11 @@ pub mod storage;
 pub mod timers;
 
 pub use object::{
-    Caller, Class, Error, List, Listing, Replied, SocketId, Turn, When, append_json, json, read, unknown_method,
+    Caller, Class, ClassMetrics, Error, List, ListedChild, Listing, Namespace, Replied, SocketId, Turn, When,
+    append_json, json, read, unknown_method,
 };
 pub use path::{ObjectName, ObjectPath};
 pub use protocol::{Change, Closed, Code, Frame};
 pub use serde_json::value::RawValue;
+pub use server::Server;
 pub use timers::{Firing, Schedule};

@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 
 pub use self::alarms::When;
 pub use self::storage::{List, Listing};
+pub use self::tree::ListedChild;
 use super::Error;
 use super::body::Stored;
 use super::children::Children;
@@ -59,6 +60,8 @@ pub(super) struct Draft {
     row_bytes: usize,
     /// Whether the alarm or a schedule was changed.
     timers: bool,
+    /// Rows that were read, written, deleted or listed.
+    pub(super) operations: u64,
     pub(super) published: Option<Change>,
     pub(super) answer: Option<Vec<u8>>,
     undo: Vec<Undo>,

@@ -24,7 +24,7 @@ const PARTS: &[(&str, &[&str])] = &[
     ("server", &["class", "config", "http", "limits", "metrics", "object", "path", "protocol", "storage"]),
     ("cli", &["config", "server"]),
     ("sim", &["clock", "limits", "metrics", "object", "path", "protocol", "storage"]),
-    ("main", &["cli", "config", "server"]),
+    ("main", &[]),
 ];
 
 /// What the parts may not name, besides each other.
