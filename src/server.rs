@@ -7,6 +7,7 @@ mod builder;
 mod descriptors;
 mod listener;
 mod running;
+mod services;
 
 use std::io;
 use std::net::SocketAddr;
@@ -95,7 +96,7 @@ impl Server {
             registry,
             object_options(&config),
             metrics.clone(),
-            object::Services::default(),
+            services::services(&config, &metrics),
             &tasks,
         );
         let edge = Edge {
@@ -129,6 +130,7 @@ impl Server {
         edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.hibernation()));
         edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.sampling()));
         edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.alarms()));
+        edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.deliveries()));
         edge.tasks.spawn(listener::accept(listener, edge.clone(), descriptors));
         stop.cancelled().await;
         drain(edge, config.server.shutdown_grace).await;
@@ -180,6 +182,7 @@ async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) -> &'static
 
 async fn drain(edge: Edge, grace: std::time::Duration) {
     edge.stopping.cancel();
+    edge.namespace.stop();
     edge.tasks.close();
     if tokio::time::timeout(grace, edge.tasks.wait()).await.is_err() {
         tracing::warn!(tasks = edge.tasks.len(), ?grace, "the grace time is over; what is left is dropped");
