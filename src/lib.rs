@@ -30,7 +30,7 @@
 //! ```text
 //! main ─► cli ─► server ─► http ─► object ─► storage ─► SQLite
 //!                  └─► class ─► object        (the server wires the classes in)
-//! leaves that import none of ours but each other: path, limits, protocol, metrics, clock, outbound, timers
+//! leaves that import none of ours but each other: path, limits, protocol, metrics, clock, timers, outbound
 //! ```
 //!
 //! | module | job | may not |
@@ -89,10 +89,11 @@ pub mod storage;
 pub mod timers;
 
 pub use object::{
-    Ask, Caller, Class, Deferred, Error, Http, Jobs, List, Listing, Replied, Services, SocketId, Turn, When,
-    append_json, json, read, response, unknown_method,
+    Ask, Caller, Class, ClassMetrics, Deferred, Error, Http, Jobs, List, ListedChild, Listing, Namespace, Replied,
+    Services, SocketId, Turn, When, append_json, json, read, response, unknown_method,
 };
 pub use path::{ObjectName, ObjectPath};
 pub use protocol::{Change, Closed, Code, Frame};
 pub use serde_json::value::RawValue;
+pub use server::Server;
 pub use timers::{Firing, Schedule};

@@ -20,6 +20,8 @@ pub const TURNS_PER_RUN: usize = 64;
 pub const RUN_TIME: Duration = Duration::from_micros(500);
 /// A turn longer than this makes its class run where it cannot hold up other objects, and is logged.
 pub const LONG_TURN: Duration = Duration::from_millis(20);
+/// Workers of the runtime beyond one a core: so many turns may be long for the first time at once before others wait.
+pub const SPARE_WORKERS: usize = 8;
 /// So many short turns in a row make a class that had a long one trusted again.
 pub const WARY_TURNS: u32 = 64;
 /// An object without an event for this long gives its memory back.
@@ -155,6 +157,10 @@ pub const REQUEST_HEAD_TIME: Duration = Duration::from_secs(10);
 pub const REQUEST_BODY_TIME: Duration = Duration::from_secs(30);
 /// Largest request head, in bytes; larger is 431.
 pub const REQUEST_HEAD_BYTES: usize = 64 << 10;
+/// How often the counters of a class are sampled for what it did in the last minute.
+pub const ACTIVITY_TICK: Duration = Duration::from_secs(5);
+/// Samples that are kept of a class: those of a minute.
+pub const ACTIVITY_SAMPLES: usize = 13;
 /// Longest host name of an outbound request, in bytes: the bound of DNS.
 pub const HOST_NAME_BYTES: usize = 253;
 /// Largest head of an outbound request and of its response, in bytes.

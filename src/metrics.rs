@@ -31,6 +31,11 @@ pub struct Metrics {
     pub request_seconds: Histogram,
     /// `fleet_turn_seconds{class}`.
     pub turn_seconds: HistogramVec,
+    /// `fleet_events_total{class}`: events that objects handled; how often an object was activated or told its state by
+    /// itself is not among them.
+    pub events: IntCounterVec,
+    /// `fleet_state_operations_total{class}`: rows that turns read, wrote, deleted or listed, and states that were saved.
+    pub state_operations: IntCounterVec,
     /// `fleet_commit_seconds`: one group commit, from its first statement to the end of its fsync.
     pub commit_seconds: Histogram,
     /// `fleet_commit_batch_size`: write sets in one group commit.
@@ -92,6 +97,12 @@ impl Metrics {
                 HistogramOpts::new("fleet_turn_seconds", "Time of one turn").buckets(time_buckets()),
                 &["class"],
             )),
+            events: make.counters("fleet_events_total", "Events that objects handled, by class", &["class"]),
+            state_operations: make.counters(
+                "fleet_state_operations_total",
+                "Rows that turns read, wrote, deleted or listed, and states saved, by class",
+                &["class"],
+            ),
             commit_seconds: make.histogram("fleet_commit_seconds", "Time of one group commit", time_buckets()),
             commit_batch_size: make.histogram(
                 "fleet_commit_batch_size",

@@ -24,12 +24,14 @@
 //! | `wakes` | who is woken when |
 //! | `body`, `children`, `rows` | what an object has in memory |
 //! | `event` | what can happen to an object, and what a turn can cause |
+//! | `activity` | what a class did in the last minute |
 //! | `session` | one socket: frames that wait for their commits |
 //! | `idle` | who sleeps when |
 //! | `stub` | the handle that the edge holds |
 //!
 //! This layer names no class, no axum, no SQLite.
 
+mod activity;
 mod attempt;
 mod body;
 mod children;
@@ -61,6 +63,7 @@ mod timed;
 mod turn;
 mod wakes;
 
+pub use activity::ClassMetrics;
 pub use class::{Class, Replied, append_json, json, read, unknown_method};
 pub use deferred::Deferred;
 pub use error::Error;
@@ -71,7 +74,7 @@ pub use registry::{Registry, RegistryError};
 pub use services::{Http, Jobs, Services};
 pub use session::{Close, Drained, Outgoing};
 pub use stub::{Listed, Namespace, Socket};
-pub use turn::{Ask, List, Listing, SocketId, Turn, When};
+pub use turn::{Ask, List, ListedChild, Listing, SocketId, Turn, When};
 
 /// How the sockets of a deleted object end.
 const DELETED: Close = Close { code: 1000, reason: "Agent deleted" };

@@ -137,6 +137,10 @@ impl Inner {
 
     /// Reads the object's record, unless it is in memory.
     fn load(&self, slot: &Slot, body: &mut Body) -> Result<(), Error> {
+        if body.stored.as_ref().is_some_and(|stored| !stored.exists) && self.storage.load(&slot.path)?.is_some() {
+            // Its parent has listed it since it was looked at, perhaps with another class.
+            drop(body.sleep());
+        }
         if body.stored.is_none() {
             let found = self.storage.load(&slot.path)?;
             let exists = found.is_some();

@@ -155,6 +155,11 @@ impl Inner {
         self.find(key).filter(|slot| slot.sockets.load(Ordering::Relaxed) > 0)
     }
 
+    /// The open sockets of an object.
+    pub(super) fn socket_count(&self, key: &str) -> usize {
+        self.find(key).map_or(0, |slot| slot.sockets.load(Ordering::Relaxed))
+    }
+
     /// The slot of a path, created if there is none.
     pub(super) fn slot(self: &Arc<Self>, path: &ObjectPath) -> Arc<Slot> {
         if let Some(slot) = self.find(path.key()) {

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::Error;
+use super::activity::{self, ClassMetrics};
 use super::deferred::Asker;
 use super::event::{Event, Reply};
 use super::idle;
@@ -133,15 +133,23 @@ impl Namespace {
     /// Storage cannot be read.
     pub fn list(&self, prefix: &ObjectPath, after: Option<&ObjectPath>, limit: usize) -> Result<Vec<Listed>, Error> {
         let found = self.0.storage.objects(prefix, after, limit)?;
-        let sockets =
-            |path: &ObjectPath| self.0.find(path.key()).map_or(0, |slot| slot.sockets.load(Ordering::Relaxed));
         let listed = found.into_iter().map(|object| Listed {
-            sockets: sockets(&object.path),
+            sockets: self.0.socket_count(object.path.key()),
             path: object.path.to_string(),
             class: object.class.to_string(),
             children: object.children,
         });
         Ok(listed.collect())
+    }
+
+    /// What the objects of a class do; `None` if there is no such class.
+    pub fn class_metrics(&self, class: &str) -> Option<ClassMetrics> {
+        self.0.registry.get(class).ok().map(|definition| definition.class_metrics())
+    }
+
+    /// Keeps the last minute of every class, for as long as the future is polled.
+    pub fn sampling(&self) -> impl Future<Output = ()> + Send + 'static {
+        activity::sample(Arc::clone(&self.0))
     }
 
     /// Takes a place for a socket; [`Socket::open`] then joins the object.

@@ -21,6 +21,7 @@ pub use self::alarms::When;
 pub use self::storage::{List, Listing};
 pub use self::talk::Ask;
 use self::talk::Said;
+pub use self::tree::ListedChild;
 use super::Error;
 use super::body::Stored;
 use super::children::Children;
@@ -68,6 +69,8 @@ pub(super) struct Draft {
     row_bytes: usize,
     /// Whether the alarm or a schedule was changed.
     timers: bool,
+    /// Rows that were read, written, deleted or listed.
+    pub(super) operations: u64,
     pub(super) published: Option<Change>,
     pub(super) answer: Option<Vec<u8>>,
     undo: Vec<Undo>,

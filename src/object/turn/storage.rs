@@ -215,6 +215,7 @@ impl Turn<'_> {
     pub fn delete_all(&mut self) -> Result<(), Error> {
         let children = self.children_bytes()?;
         let draft = &mut self.draft;
+        draft.operations += 1;
         let rows = std::mem::take(&mut draft.rows);
         if draft.transactions > 0 {
             draft.undo.push(Undo::Cleared(draft.cleared, rows));
@@ -237,6 +238,7 @@ impl Turn<'_> {
         let storage = &self.namespace.storage;
         let Draft { cleared, rows, .. } = &self.draft;
         let (found, more) = self.stored.rows.list(storage, self.path, &range, *cleared, rows)?;
+        self.draft.operations += found.len() as u64;
         let cursor = found.last().filter(|_| more).map(|(key, _)| key.to_string());
         let items = found.into_iter().map(|(key, value)| Ok((key.to_string(), decode(&key, &value)?)));
         Ok(Listing { items: items.collect::<Result<_, Error>>()?, cursor })
@@ -271,6 +273,7 @@ impl Turn<'_> {
 
     fn get_raw(&mut self, key: &str) -> Result<Option<Value>, Error> {
         check_key(key)?;
+        self.draft.operations += 1;
         match self.draft.rows.get(key) {
             Some(value) => Ok(value.clone()),
             None if self.draft.cleared => Ok(None),
@@ -290,6 +293,7 @@ impl Turn<'_> {
     /// Writes a row; answers whether there was one.
     fn write(&mut self, key: &str, value: Option<Value>) -> Result<bool, Error> {
         check_key(key)?;
+        self.draft.operations += 1;
         let before = self.len_of(key)?;
         if value.is_none() && before.is_none() {
             return Ok(false);
