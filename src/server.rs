@@ -96,7 +96,7 @@ impl Server {
             registry,
             object_options(&config),
             metrics.clone(),
-            services::services(&config, &metrics),
+            services::services(&config, builder.jobs, &metrics),
             &tasks,
         );
         let edge = Edge {

@@ -3,11 +3,13 @@
 use std::any::TypeId;
 use std::collections::BTreeMap;
 
+use serde_json::value::RawValue;
+
 use super::{Error, Running, Server};
 use crate::class::Agent;
 use crate::config::{Config, Routes, routes};
 use crate::metrics::Metrics;
-use crate::object::{Class, Registry, RegistryError};
+use crate::object::{self, Class, Jobs, Registry, RegistryError};
 
 /// Puts a server together: begun by [`Server::builder`], ended by [`Builder::run`] (a whole program, like the `fleet`
 /// binary) or [`Builder::start`] (within a program or a test).
@@ -30,6 +32,7 @@ pub struct Builder {
     classes: Vec<Registration>,
     default: Option<Registration>,
     routes: Vec<(String, String)>,
+    pub(super) jobs: Jobs,
     pub(crate) config: Config,
 }
 
@@ -64,6 +67,15 @@ impl Builder {
     /// for one segment, `**` for any number; the most specific pattern wins.
     pub fn route(mut self, pattern: impl Into<String>, class: impl Into<String>) -> Self {
         self.routes.push((pattern.into(), class.into()));
+        self
+    }
+
+    /// Registers async work that objects can start: see [`Jobs::with`].
+    pub fn job<F>(mut self, name: &'static str, job: impl Fn(Box<RawValue>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Vec<u8>, object::Error>> + Send + 'static,
+    {
+        self.jobs = self.jobs.with(name, job);
         self
     }
 
