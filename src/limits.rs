@@ -20,12 +20,51 @@ pub const TURNS_PER_RUN: usize = 64;
 pub const RUN_TIME: Duration = Duration::from_micros(500);
 /// A turn longer than this makes its class run where it cannot hold up other objects, and is logged.
 pub const LONG_TURN: Duration = Duration::from_millis(20);
+/// Workers of the runtime beyond one a core: so many turns may be long for the first time at once before others wait.
+pub const SPARE_WORKERS: usize = 8;
 /// So many short turns in a row make a class that had a long one trusted again.
 pub const WARY_TURNS: u32 = 64;
 /// An object without an event for this long gives its memory back.
 pub const HIBERNATE_AFTER: Duration = Duration::from_secs(10);
 /// How many children a fan-out posts to before it lets others run.
 pub const FAN_OUT_CHUNK: usize = 256;
+
+/// Largest message, payload of a call or input of a job, encoded, in bytes (CO1).
+pub const MESSAGE_BYTES: usize = 1 << 20;
+/// Largest answer of one object or job to another object, in bytes: it is held in memory until it is handled.
+pub const ANSWER_BYTES: usize = 16 << 20;
+/// Messages and calls of one turn that go out behind its commit.
+pub const ERRANDS_PER_TURN: usize = 10_000;
+/// What may wait behind the commits of one object, beyond which its tells are dropped.
+pub const ERRANDS: usize = 65_536;
+/// Durable messages of one sender that wait to be handled (CO1).
+pub const OUTBOX_MESSAGES: u64 = 10_000;
+/// Messages of an inbox that are read and handled at once, before other events of the object get their turns.
+pub const INBOX_MESSAGES: usize = 64;
+/// How often it is looked for what could not be delivered at its time: inboxes, and answers that nobody gave.
+pub const DELIVERY_TICK: Duration = Duration::from_secs(5);
+/// Answers that one object may wait for (CO2).
+pub const PENDING: usize = 1_000;
+/// What an object may note with a question, in bytes: it is kept in memory until the answer comes.
+pub const NOTE_BYTES: usize = 4 << 10;
+/// Objects that are told at the start that nobody will answer them; others find out when they wake.
+pub const INTERRUPTED: usize = 4_096;
+/// How long a call waits for its answer unless it says otherwise (CO2).
+pub const CALL_TIME: Duration = Duration::from_secs(30);
+/// How long a job or an outbound request may take unless it is said otherwise (OB6).
+pub const JOB_TIME: Duration = Duration::from_secs(60);
+/// The longest that an answer may be waited for.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
+/// Calls that one call may cause, one below the other (CO2).
+pub const CALL_HOPS: u8 = 32;
+/// Answers that one object may owe (CO2).
+pub const DEFERRED: usize = 1_000;
+/// How long an answer may be owed.
+pub const DEFERRED_TIME: Duration = Duration::from_secs(300);
+/// Jobs and outbound requests that one object may have under way (OB6).
+pub const JOBS_PER_OBJECT: usize = 256;
+/// Jobs and outbound requests that a server may have under way (OB6).
+pub const JOBS: usize = 4_096;
 
 /// Largest write set of one run, in bytes: a run is committed as soon as it holds half of this.
 pub const WRITE_SET_BYTES: usize = 16 << 20;
@@ -118,6 +157,23 @@ pub const REQUEST_HEAD_TIME: Duration = Duration::from_secs(10);
 pub const REQUEST_BODY_TIME: Duration = Duration::from_secs(30);
 /// Largest request head, in bytes; larger is 431.
 pub const REQUEST_HEAD_BYTES: usize = 64 << 10;
+/// How often the counters of a class are sampled for what it did in the last minute.
+pub const ACTIVITY_TICK: Duration = Duration::from_secs(5);
+/// Samples that are kept of a class: those of a minute.
+pub const ACTIVITY_SAMPLES: usize = 13;
+/// Longest host name of an outbound request, in bytes: the bound of DNS.
+pub const HOST_NAME_BYTES: usize = 253;
+/// Largest head of an outbound request and of its response, in bytes.
+pub const OUTBOUND_HEAD_BYTES: usize = 64 << 10;
+/// Outbound requests that may wait for a place; one more is refused.
+pub const OUTBOUND_WAITING: usize = 1_024;
+/// Names looked up at a time: each takes a thread, which the system's resolver may keep for long.
+pub const OUTBOUND_LOOKUPS: usize = 32;
+/// Addresses of a name that are tried one after the other.
+pub const OUTBOUND_ADDRESSES: usize = 4;
+/// An address that does not take a connection for this long is given up for the next one.
+pub const OUTBOUND_CONNECT_TIME: Duration = Duration::from_secs(5);
+
 /// Descriptors kept free for files and for accepting a connection only to refuse it.
 pub const RESERVED_DESCRIPTORS: u64 = 64;
 /// Name of a class.
@@ -136,3 +192,11 @@ pub const ROW_CACHE_BYTES: usize = 1 << 20;
 pub const PREFETCH_ROWS: usize = 100;
 /// Values that are read when an object wakes.
 pub const PREFETCH_BYTES: usize = 64 << 10;
+/// Shorter lists of steps that a failed simulation tries.
+pub const SIM_SHRINKS: usize = 400;
+/// How long, in made time, a simulation waits for an answer before it says that there will be none.
+pub const SIM_PATIENCE: Duration = Duration::from_mins(10);
+/// Objects of a simulation, and children of one.
+pub const SIM_OBJECTS: u64 = 1 << 20;
+/// Bytes that one object of a simulation may store.
+pub const SIM_OBJECT_BYTES: u64 = 128 << 20;

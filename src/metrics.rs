@@ -31,6 +31,11 @@ pub struct Metrics {
     pub request_seconds: Histogram,
     /// `fleet_turn_seconds{class}`.
     pub turn_seconds: HistogramVec,
+    /// `fleet_events_total{class}`: events that objects handled; how often an object was activated or told its state by
+    /// itself is not among them.
+    pub events: IntCounterVec,
+    /// `fleet_state_operations_total{class}`: rows that turns read, wrote, deleted or listed, and states that were saved.
+    pub state_operations: IntCounterVec,
     /// `fleet_commit_seconds`: one group commit, from its first statement to the end of its fsync.
     pub commit_seconds: Histogram,
     /// `fleet_commit_batch_size`: write sets in one group commit.
@@ -47,8 +52,13 @@ pub struct Metrics {
     pub frames_out: IntCounter,
     /// `fleet_overloaded_total`: requests refused and messages dropped because a bound was reached.
     pub overloaded: IntCounter,
+    /// `fleet_outbound_total{outcome}`: HTTP requests of objects; `outcome` is `answered` (whatever the status), `refused`,
+    /// `timed_out`, `too_large`, `busy`, `failed` or `invalid`.
+    pub outbound: IntCounterVec,
     /// `fleet_panics_total`: turns that panicked.
     pub panics: IntCounter,
+    /// `fleet_undelivered_total`: messages and answers whose handler failed, so that nobody handled them.
+    pub undelivered: IntCounter,
     /// `fleet_alarm_lag_seconds`: from the time at which an alarm or a schedule was due to its turn.
     pub alarm_lag_seconds: Histogram,
     /// `fleet_alarms_failed_total`: runs of alarms and schedules that failed.
@@ -87,6 +97,12 @@ impl Metrics {
                 HistogramOpts::new("fleet_turn_seconds", "Time of one turn").buckets(time_buckets()),
                 &["class"],
             )),
+            events: make.counters("fleet_events_total", "Events that objects handled, by class", &["class"]),
+            state_operations: make.counters(
+                "fleet_state_operations_total",
+                "Rows that turns read, wrote, deleted or listed, and states saved, by class",
+                &["class"],
+            ),
             commit_seconds: make.histogram("fleet_commit_seconds", "Time of one group commit", time_buckets()),
             commit_batch_size: make.histogram(
                 "fleet_commit_batch_size",
@@ -99,7 +115,9 @@ impl Metrics {
             frames_in: frames.with_label_values(&["in"]),
             frames_out: frames.with_label_values(&["out"]),
             overloaded: make.counter("fleet_overloaded_total", "Requests refused and messages dropped at a bound"),
+            outbound: make.counters("fleet_outbound_total", "HTTP requests of objects, by outcome", &["outcome"]),
             panics: make.counter("fleet_panics_total", "Turns that panicked"),
+            undelivered: make.counter("fleet_undelivered_total", "Messages and answers whose handler failed"),
             alarm_lag_seconds: make.histogram(
                 "fleet_alarm_lag_seconds",
                 "Time from when an alarm or a schedule was due to its turn",

@@ -5,7 +5,8 @@
 //! because what it has seen may not be durable yet.
 
 use std::sync::Arc;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::attempt::Source;
 use super::body::Body;
@@ -22,9 +23,7 @@ use crate::storage::{Seq, Space, WriteSet};
 /// What the turns of one run have done so far.
 pub(super) struct Run {
     pub(super) set: WriteSet,
-    /// Whether the record changed, and whether its state did.
-    pub(super) record: bool,
-    pub(super) state: bool,
+    pub(super) changed: Changed,
     pub(super) effects: Vec<Effect>,
     /// Whether sockets are to be told the state.
     pub(super) published: bool,
@@ -36,12 +35,22 @@ pub(super) struct Run {
     pub(super) now: Instant,
 }
 
+/// How much of the object's record the turns of a run changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) enum Changed {
+    #[default]
+    Nothing,
+    /// Anything but the state.
+    Record,
+    /// The state, and perhaps the rest.
+    State,
+}
+
 impl Run {
     pub(super) fn new(path: &ObjectPath) -> Self {
         Self {
             set: WriteSet::new(path.clone()),
-            record: false,
-            state: false,
+            changed: Changed::Nothing,
             effects: Vec::new(),
             published: false,
             told: None,
@@ -96,11 +105,11 @@ impl Inner {
     /// Puts the record as the last turn left it into the write set, and when the object is to be woken.
     fn finish(&self, body: &mut Body, run: &mut Run) {
         if let Some(stored) = &mut body.stored {
-            run.set.wake = stored.new_wake(&self.clock);
+            run.set.wake = stored.new_wake(&self.services.clock);
         }
-        let (changed, state) = (std::mem::take(&mut run.record), std::mem::take(&mut run.state));
-        let Some(stored) = body.stored.as_mut().filter(|_| changed) else { return };
-        if let Some(live) = body.live.as_ref().filter(|_| state) {
+        let changed = std::mem::take(&mut run.changed);
+        let Some(stored) = body.stored.as_mut().filter(|_| changed > Changed::Nothing) else { return };
+        if let Some(live) = body.live.as_ref().filter(|_| changed == Changed::State) {
             stored.record.state = Some(live.saved.as_slice().into());
         }
         run.set.record = Some(stored.record.clone());
@@ -133,6 +142,9 @@ impl Inner {
         };
         match committed {
             Some(Ok(seq)) => {
+                if let Some(stored) = &mut body.stored {
+                    stored.mail.committed(&self.storage, seq);
+                }
                 if let Some(at) = wake {
                     self.wakes.note(at, seq);
                 }
@@ -183,7 +195,7 @@ impl Inner {
                         session.tell(seq, frame.clone());
                     }
                 }
-                Effect::Tell(to, frame) => self.tell_after(slot, seq, to, frame),
+                Effect::Errand(errand) => self.errand(slot, seq, errand),
             }
         }
     }

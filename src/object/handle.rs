@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::Error;
 use super::attempt::Source;
 use super::body::{Body, Stored};
-use super::commit::Run;
+use super::commit::{Changed, Run};
 use super::event::{Answer, Caller, Effect, Event};
 use super::instance::{Input, Output};
 use super::namespace::{Inner, Slot};
@@ -33,11 +33,7 @@ impl Inner {
             return;
         }
         match event {
-            Event::Call { method, payload, reply } => {
-                let input = Input::Call(&method, &payload);
-                let result = self.attempt(slot, body, run, &mut Source::new(Caller::Http), input);
-                run.effects.push(Effect::Json(reply, result.and_then(json_of)));
-            }
+            Event::Call { method, payload, asker } => self.called(slot, body, run, (&method, &payload), asker),
             Event::State { reply } => {
                 let result = self.attempt(slot, body, run, &mut Source::new(Caller::Http), Input::State);
                 run.effects.push(Effect::Json(reply, result.and_then(json_of)));
@@ -54,8 +50,12 @@ impl Inner {
             Event::Open(session) => self.open(slot, body, run, session),
             Event::Message(session, frame) => self.message(slot, body, run, &session, &frame),
             Event::Close(session) => body.sockets.remove(&session),
-            Event::Tell(frame) => run.effects.push(Effect::Sockets(body.sockets.all().to_vec(), frame)),
+            Event::Tell { sender, message } => self.hear(slot, body, run, sender, &message),
+            Event::Inbox => self.read_inbox(slot, body, run),
+            Event::Replied { id, result } => self.replied(slot, body, run, id, result),
+            Event::Overdue => self.answer_overdue(slot, body, run),
             Event::Wake(place) => self.wake(slot, body, run, place),
+            Event::Forward(frame) => run.effects.push(Effect::Sockets(body.sockets.all().to_vec(), frame)),
             Event::Delete { subtree, reply } => {
                 let result = self.delete(slot, body, run, subtree);
                 run.effects.push(Effect::Done(reply, result));
@@ -115,7 +115,9 @@ impl Inner {
             let mut turn = Turn::new(self, &slot.path, None, stored, &[], &Caller::Runtime);
             listed = turn.unlist(name)?;
             run.set.merge(turn.draft.write_set(&slot.path));
-            run.record |= listed;
+            if listed {
+                run.changed = run.changed.max(Changed::Record);
+            }
         }
         if !listed && !self.is_live(&subtree) && self.storage.objects(&subtree, None, 1)?.is_empty() {
             return Ok(());
@@ -134,11 +136,19 @@ impl Inner {
 
     /// Reads the object's record, unless it is in memory.
     fn load(&self, slot: &Slot, body: &mut Body) -> Result<(), Error> {
+        if body.stored.as_ref().is_some_and(|stored| !stored.exists) && self.storage.load(&slot.path)?.is_some() {
+            // Its parent has listed it since it was looked at, perhaps with another class.
+            drop(body.sleep());
+        }
         if body.stored.is_none() {
             let found = self.storage.load(&slot.path)?;
             let exists = found.is_some();
             let record = found.unwrap_or_else(|| Record::new(self.registry.class_for(&slot.path)));
-            body.stored = Some(Stored::load(&self.storage, &slot.path, record, exists)?);
+            let stored = Stored::load(&self.storage, &slot.path, record, exists)?;
+            if !stored.pending.interrupted(self.start).is_empty() {
+                Self::post_later(slot, Event::Overdue);
+            }
+            body.stored = Some(stored);
         }
         Ok(())
     }
@@ -164,7 +174,7 @@ impl Inner {
     }
 }
 
-fn json_of(output: Output) -> Result<Vec<u8>, Error> {
+pub(super) fn json_of(output: Output) -> Result<Vec<u8>, Error> {
     match output {
         Output::Json(json) => Ok(json),
         other => Err(Error::internal(format!("a question was answered with {other:?}"))),

@@ -215,6 +215,7 @@ impl Turn<'_> {
     pub fn delete_all(&mut self) -> Result<(), Error> {
         let children = self.children_bytes()?;
         let draft = &mut self.draft;
+        draft.operations += 1;
         let rows = std::mem::take(&mut draft.rows);
         if draft.transactions > 0 {
             draft.undo.push(Undo::Cleared(draft.cleared, rows));
@@ -237,6 +238,7 @@ impl Turn<'_> {
         let storage = &self.namespace.storage;
         let Draft { cleared, rows, .. } = &self.draft;
         let (found, more) = self.stored.rows.list(storage, self.path, &range, *cleared, rows)?;
+        self.draft.operations += found.len() as u64;
         let cursor = found.last().filter(|_| more).map(|(key, _)| key.to_string());
         let items = found.into_iter().map(|(key, value)| Ok((key.to_string(), decode(&key, &value)?)));
         Ok(Listing { items: items.collect::<Result<_, Error>>()?, cursor })
@@ -252,6 +254,7 @@ impl Turn<'_> {
         draft.transactions += 1;
         let (undo, effects, deleted) = (draft.undo.len(), draft.effects.len(), draft.deleted.len());
         let (children, published) = (draft.children.clone(), draft.published.clone());
+        let said = draft.said.mark();
         let (record, bytes) = (self.stored.record.clone(), draft.row_bytes);
         let timers = self.stored.timers.clone();
         let result = body(self);
@@ -261,6 +264,7 @@ impl Turn<'_> {
             draft.undo_to(undo, &mut self.stored.children);
             draft.effects.truncate(effects);
             draft.deleted.truncate(deleted);
+            draft.said.undo_to(&said);
             (draft.children, draft.published, draft.row_bytes) = (children, published, bytes);
             (self.stored.record, self.stored.timers) = (record, timers);
         }
@@ -269,6 +273,7 @@ impl Turn<'_> {
 
     fn get_raw(&mut self, key: &str) -> Result<Option<Value>, Error> {
         check_key(key)?;
+        self.draft.operations += 1;
         match self.draft.rows.get(key) {
             Some(value) => Ok(value.clone()),
             None if self.draft.cleared => Ok(None),
@@ -288,6 +293,7 @@ impl Turn<'_> {
     /// Writes a row; answers whether there was one.
     fn write(&mut self, key: &str, value: Option<Value>) -> Result<bool, Error> {
         check_key(key)?;
+        self.draft.operations += 1;
         let before = self.len_of(key)?;
         if value.is_none() && before.is_none() {
             return Ok(false);
@@ -296,10 +302,10 @@ impl Turn<'_> {
         let added = key.len() + value.as_ref().map_or(0, |value| value.len());
         let fresh = !draft.rows.contains_key(key);
         if fresh && draft.rows.len() >= WRITE_SET_ROWS {
-            return Err(too_much(format!("more than {WRITE_SET_ROWS} rows")));
+            return Err(too_much(&format!("more than {WRITE_SET_ROWS} rows")));
         }
         if draft.row_bytes + added > WRITE_SET_BYTES {
-            return Err(too_much(format!("more than {WRITE_SET_BYTES} bytes")));
+            return Err(too_much(&format!("more than {WRITE_SET_BYTES} bytes")));
         }
         draft.row_bytes += added;
         let record = &mut self.stored.record;
@@ -328,7 +334,7 @@ fn check_key(key: &str) -> Result<(), Error> {
     }
 }
 
-fn too_much(what: String) -> Error {
+pub(super) fn too_much(what: &str) -> Error {
     Error::new(Code::TooLarge, format!("one turn writes {what}; write less in each of several turns"))
 }
 
