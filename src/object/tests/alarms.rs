@@ -16,7 +16,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Random};
 use crate::metrics::Metrics;
-use crate::object::{Class, Error, List, Namespace, Options, Registry, Turn, When, json, read, unknown_method};
+use crate::object::{
+    Class, Error, List, Namespace, Options, Registry, Services, Turn, When, json, read, unknown_method,
+};
 use crate::path::{ObjectName, ObjectPath};
 use crate::protocol::Code;
 use crate::storage::{self, Storage};
@@ -206,8 +208,8 @@ impl World {
         };
         let clock = Clock::from_fn(move || START + u64::try_from(began.elapsed().as_millis()).expect("a time"));
         let tasks = TaskTracker::new();
-        let (storage_too, random) = (storage.clone(), Random::seeded(7));
-        let namespace = Namespace::with_clock(storage_too, registry, options, metrics.clone(), &tasks, clock, random);
+        let services = Services { clock, random: Random::seeded(7), ..Services::default() };
+        let namespace = Namespace::new(storage.clone(), registry, options, metrics.clone(), services, &tasks);
         let task = tasks.spawn(namespace.alarms());
         (namespace, storage, metrics, task)
     }

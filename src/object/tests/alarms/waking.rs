@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::limits::{WAKE_AGAIN, WAKES_AT_ONCE};
+use crate::object::deferred::Asker;
 use crate::object::event::Event;
 
 #[tokio::test(start_paused = true)]
@@ -87,7 +88,7 @@ async fn al2_an_alarm_is_still_there_when_a_turn_before_it_panics() {
     let mut call = |method: &str, payload: u64| {
         let (reply, answer) = oneshot::channel();
         answers.push(answer);
-        Event::Call { method: method.into(), payload: to_raw_value(&payload).expect("JSON"), reply }
+        Event::Call { method: method.into(), payload: to_raw_value(&payload).expect("JSON"), asker: Asker::Edge(reply) }
     };
     let mut events = VecDeque::from([call("set", START + 5_000), call("deleteAndPanic", 0)]);
     world.namespace.0.offer(&slot, &mut events, None);
