@@ -122,14 +122,15 @@ impl Inner {
     ) {
         let now = self.services.clock.now();
         self.answer_overdue(slot, body, run);
-        let Some(due) = first_due(body, now) else { return };
-        if let Err(error) = self.activate(slot, body, run) {
-            tracing::warn!(path = %slot.path, %error, "what is due waits: the object cannot start");
-            return;
-        }
-        match due {
-            Due::Alarm { at } => self.alarm(slot, body, run, at, now),
-            Due::Schedule { at, name } => self.scheduled(slot, body, run, at, &name, now),
+        if let Some(due) = first_due(body, now).filter(|_| !run.is_full()) {
+            if let Err(error) = self.activate(slot, body, run) {
+                tracing::warn!(path = %slot.path, %error, "what is due waits: the object cannot start");
+                return;
+            }
+            match due {
+                Due::Alarm { at } => self.alarm(slot, body, run, at, now),
+                Due::Schedule { at, name } => self.scheduled(slot, body, run, at, &name, now),
+            }
         }
         if first_due(body, self.services.clock.now()).is_some() && !slot.waking.swap(true, Ordering::Relaxed) {
             Self::post_later(slot, Event::Wake(place));
