@@ -21,6 +21,7 @@
 //! | `activity` | what a class did in the last minute |
 //! | `session` | one socket: frames that wait for their commits |
 //! | `idle` | who sleeps when |
+//! | `pulse` | attending to sockets during long turns |
 //! | `stub` | the handle that the edge holds |
 //!
 //! This layer names no class, no axum, no SQLite.
@@ -38,6 +39,7 @@ mod handle;
 mod idle;
 mod instance;
 mod namespace;
+mod pulse;
 mod registry;
 mod rows;
 mod runner;

@@ -128,6 +128,7 @@ impl Server {
         edge.serving.store(true, Ordering::Relaxed);
         edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.hibernation()));
         edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.sampling()));
+        edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.attention()));
         edge.tasks.spawn(listener::accept(listener, edge.clone(), descriptors));
         stop.cancelled().await;
         drain(edge, config.server.shutdown_grace).await;

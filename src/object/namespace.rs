@@ -14,12 +14,14 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use super::Error;
 use super::body::Body;
 use super::event::Event;
 use super::idle::Idle;
+use super::pulse::Pulse;
 use super::registry::Registry;
 use super::services::Services;
 use super::session::Session;
@@ -56,6 +58,7 @@ pub(crate) struct Inner {
     sockets: Arc<AtomicUsize>,
     next_session: AtomicU64,
     pub(super) idle: Idle,
+    pub(super) pulse: Pulse,
     pub(super) storage: Storage,
     pub(super) registry: Registry,
     pub(super) options: Options,
@@ -121,6 +124,7 @@ impl Inner {
             sockets: Arc::default(),
             next_session: AtomicU64::new(1),
             idle: Idle::new(),
+            pulse: Pulse::default(),
             storage,
             registry,
             options,
@@ -319,6 +323,10 @@ impl Inner {
 
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn_on(task, &self.runtime);
+    }
+
+    pub(super) fn spawn_blocking(&self, task: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+        self.tasks.spawn_blocking_on(task, &self.runtime)
     }
 }
 

@@ -102,7 +102,7 @@ async fn a_path_that_exists_is_adopted_with_its_class() {
     let mut watcher = server.watch("/t/amy").await;
     server.call("/t", "createAgent", json!({"name": "amy", "class": "counter"})).await;
     let (_, answer) = watcher.ask(json!({"type": "add"})).await;
-    assert_eq!(answer["payload"], json!(1));
+    assert_eq!(answer, json!(1));
     let found = classes(&server).await;
     assert_eq!(found[1..], [("/t/amy", "counter"), ("/t/bob", "agent")].map(|(a, b)| (a.into(), b.into())));
 }
