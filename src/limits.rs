@@ -61,6 +61,42 @@ pub const VACUUM_PAGES: u32 = 64;
 /// Most items on one page of a list.
 pub const PAGE_ITEMS: usize = 1_000;
 
+/// The latest time of an alarm or schedule, in ms since the epoch (the year 9999 begins): a calendar can still express it
+/// in every time zone.
+pub const LATEST_MS: u64 = 253_370_764_800_000;
+/// Tries of an alarm after the one that failed first; then it is dropped.
+pub const ALARM_RETRIES: u32 = 6;
+/// Wait before the first retry of an alarm, in ms; each further one waits twice as long.
+pub const ALARM_RETRY_MS: u64 = 2_000;
+/// What is added to that wait at most, in percent of it, so that alarms that failed together do not return together.
+pub const ALARM_JITTER_PERCENT: u64 = 25;
+/// Most schedules of one object: each is a row, and all are looked through for the next one.
+pub const SCHEDULES: usize = 256;
+/// Longest name of a schedule, in characters.
+pub const SCHEDULE_NAME_CHARS: usize = 128;
+/// Shortest interval of a schedule, in ms: that of cron, too. Each tick is a turn and a durable write.
+pub const SCHEDULE_EVERY_MIN_MS: u64 = 1_000;
+/// Longest interval of a schedule, in ms: 366 days. What is rarer has a date, and cron says it better.
+pub const SCHEDULE_EVERY_MAX_MS: u64 = 366 * 86_400_000;
+/// Longest cron expression, in bytes.
+pub const CRON_BYTES: usize = 128;
+/// Longest name of a time zone, in bytes; the longest of IANA's has 38.
+pub const ZONE_BYTES: usize = 64;
+/// Firings of a schedule that are remembered.
+pub const SCHEDULE_HISTORY: usize = 16;
+/// What is kept of the error of a firing, in bytes.
+pub const SCHEDULE_ERROR_BYTES: usize = 256;
+
+/// Objects that are told at once that something is due; others wait until one of these has had its turn.
+pub const WAKES_AT_ONCE: usize = 1_024;
+/// Due objects that are read at once.
+pub const WAKE_CHUNK: usize = 256;
+/// An object that has not handled what is due is told again after this long: its class could not start, its mailbox was
+/// full, or its commit failed.
+pub const WAKE_AGAIN: Duration = Duration::from_secs(10);
+/// Longest wait before the clock is read again, which may have been set.
+pub const WAKE_WAIT: Duration = Duration::from_secs(60);
+
 /// Messages of one socket that may be unanswered before the edge stops reading it.
 pub const SOCKET_UNANSWERED: usize = 256;
 /// Answers to one socket that may be unwritten, in bytes, before the edge stops reading it.

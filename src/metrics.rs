@@ -57,6 +57,12 @@ pub struct Metrics {
     pub outbound: IntCounterVec,
     /// `fleet_panics_total`: turns that panicked.
     pub panics: IntCounter,
+    /// `fleet_alarm_lag_seconds`: from the time at which an alarm or a schedule was due to its turn.
+    pub alarm_lag_seconds: Histogram,
+    /// `fleet_alarms_failed_total`: runs of alarms and schedules that failed.
+    pub alarms_failed: IntCounter,
+    /// `fleet_alarms_dropped_total`: alarms that were given up after their last retry.
+    pub alarms_dropped: IntCounter,
 }
 
 impl Default for Metrics {
@@ -109,6 +115,14 @@ impl Metrics {
             overloaded: make.counter("fleet_overloaded_total", "Requests refused and messages dropped at a bound"),
             outbound: make.counters("fleet_outbound_total", "HTTP requests of objects, by outcome", &["outcome"]),
             panics: make.counter("fleet_panics_total", "Turns that panicked"),
+            alarm_lag_seconds: make.histogram(
+                "fleet_alarm_lag_seconds",
+                "Time from when an alarm or a schedule was due to its turn",
+                // From 1 ms to about half an hour, doubling.
+                (0..22).map(|exponent| 1e-3 * f64::from(1u32 << exponent)).collect(),
+            ),
+            alarms_failed: make.counter("fleet_alarms_failed_total", "Runs of alarms and schedules that failed"),
+            alarms_dropped: make.counter("fleet_alarms_dropped_total", "Alarms given up after their last retry"),
             registry,
         }
     }

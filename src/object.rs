@@ -15,6 +15,8 @@
 //! | `attempt`, `turn` | one turn of a class; what a handler may use |
 //! | `commit` | the end of a run: write set and effects |
 //! | `deletion` | deleting subtrees |
+//! | `timed` | what is due: alarms and schedules |
+//! | `wakes` | who is woken when |
 //! | `tell` | messages to the sockets of other objects |
 //! | `body`, `children`, `rows` | what an object has in memory |
 //! | `event` | what can happen to an object, and what a turn can cause |
@@ -50,7 +52,9 @@ mod stub;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod timed;
 mod turn;
+mod wakes;
 
 pub use activity::ClassMetrics;
 pub use class::{Class, Replied, append_json, json, read, unknown_method};
@@ -61,7 +65,7 @@ pub use registry::{Registry, RegistryError};
 pub use services::Services;
 pub use session::{Close, Drained, Outgoing};
 pub use stub::{Listed, Namespace, Socket};
-pub use turn::{List, ListedChild, Listing, SocketId, Turn};
+pub use turn::{List, ListedChild, Listing, SocketId, Turn, When};
 
 /// How the sockets of a deleted object end.
 const DELETED: Close = Close { code: 1000, reason: "Agent deleted" };

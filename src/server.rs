@@ -126,13 +126,19 @@ impl Server {
         let Self { listener, edge, config, descriptors, .. } = self;
         log_start(&config, self.address, descriptors);
         edge.serving.store(true, Ordering::Relaxed);
-        edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.hibernation()));
-        edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.sampling()));
-        edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.attention()));
+        background(&edge, edge.namespace.hibernation());
+        background(&edge, edge.namespace.alarms());
+        background(&edge, edge.namespace.sampling());
+        background(&edge, edge.namespace.attention());
         edge.tasks.spawn(listener::accept(listener, edge.clone(), descriptors));
         stop.cancelled().await;
         drain(edge, config.server.shutdown_grace).await;
     }
+}
+
+/// Runs a task of the runtime until the server stops.
+fn background(edge: &Edge, task: impl Future<Output = ()> + Send + 'static) {
+    edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(task));
 }
 
 /// The runtime that a server wants: so many workers that a turn which runs long holds up nobody else.

@@ -93,11 +93,15 @@ impl Inner {
                 tracing::error!(path = %slot.path, class, event, "a handler panicked");
                 self.metrics.panics.inc();
                 run.panicked = true;
+                // Earlier turns of the run are still to be written.
+                before.restore(&mut stored.record);
+                stored.timers.undo();
                 return Err(Error::panicked());
             }
         };
         draft.undo(&mut stored.children);
         before.restore(&mut stored.record);
+        stored.timers.undo();
         live.class = live.definition.make(Some(&live.saved))?;
         result
     }
@@ -149,6 +153,9 @@ impl Inner {
         if let Some(stored) = body.stored.as_mut().filter(|_| draft.has_writes()) {
             stored.rows.apply(draft.cleared, &draft.rows);
             run.set.merge(draft.write_set(&slot.path));
+        }
+        if let Some(stored) = &mut body.stored {
+            stored.keep_timers(run);
         }
         run.effects.append(&mut draft.effects);
         let mut answered = false;

@@ -8,6 +8,7 @@ use super::rows::Rows;
 use super::session::{Close, Session};
 use crate::protocol::Version;
 use crate::storage::{Record, Seq};
+use crate::timers::Timers;
 
 pub(crate) struct Body {
     pub(super) sockets: Sockets,
@@ -30,6 +31,11 @@ pub(super) struct Stored {
     pub(super) exists: bool,
     pub(super) children: Option<Children>,
     pub(super) rows: Rows,
+    pub(super) timers: Timers,
+    /// Rows of the runtime that the record counts.
+    pub(super) runtime_rows: u64,
+    /// The earliest time at which the object is to be woken, as of its last run.
+    pub(super) wake: Option<u64>,
 }
 
 /// An activated class.

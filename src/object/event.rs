@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Error;
 use super::session::Session;
@@ -46,6 +46,8 @@ pub(crate) enum Event {
     Close(Arc<Session>),
     /// A frame for every socket of this object.
     Tell(Frame),
+    /// Something is due; the place among those that are woken at once is given back when it is handled.
+    Wake(OwnedSemaphorePermit),
     /// Delete a subtree: a child's, or for the root its own.
     Delete { subtree: ObjectPath, reply: Reply<()> },
 }
@@ -56,7 +58,7 @@ impl Event {
             Self::Call { .. } | Self::State { .. } | Self::Fetch { .. } | Self::Message(..) | Self::Tell(_) => {
                 Room::Ordinary
             }
-            Self::Open(_) | Self::Close(_) | Self::Delete { .. } => Room::Reserved,
+            Self::Open(_) | Self::Close(_) | Self::Wake(_) | Self::Delete { .. } => Room::Reserved,
         }
     }
 
@@ -64,13 +66,13 @@ impl Event {
     pub(crate) fn needs_class(&self) -> bool {
         match self {
             Self::Call { .. } | Self::State { .. } | Self::Fetch { .. } | Self::Open(_) | Self::Message(..) => true,
-            Self::Close(_) | Self::Tell(_) | Self::Delete { .. } => false,
+            Self::Close(_) | Self::Tell(_) | Self::Wake(_) | Self::Delete { .. } => false,
         }
     }
 
     /// Whether it needs the object's record.
     pub(crate) fn needs_stored(&self) -> bool {
-        self.needs_class() || matches!(self, Self::Delete { .. })
+        self.needs_class() || matches!(self, Self::Wake(_) | Self::Delete { .. })
     }
 
     /// The effect that tells whoever caused the event that it failed.
@@ -81,7 +83,7 @@ impl Event {
             Self::Delete { reply, .. } => Effect::Done(reply, Err(error)),
             Self::Message(session, frame) => Effect::Answer(session, Answer::error(id_of(&frame), error)),
             Self::Open(session) => Effect::Refuse(session, error),
-            Self::Close(_) | Self::Tell(_) => return None,
+            Self::Close(_) | Self::Tell(_) | Self::Wake(_) => return None,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What each event does to an object.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::Error;
 use super::attempt::Source;
@@ -9,7 +10,6 @@ use super::commit::{Changed, Run};
 use super::event::{Answer, Caller, Effect, Event};
 use super::instance::{Input, Output};
 use super::namespace::{Inner, Slot};
-use super::rows::Rows;
 use super::session::Session;
 use super::turn::Turn;
 use crate::path::{ObjectName, ObjectPath};
@@ -18,6 +18,9 @@ use crate::storage::Record;
 
 impl Inner {
     pub(super) fn handle(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run, event: Event) {
+        if let Event::Wake(_) = event {
+            slot.waking.store(false, Ordering::Relaxed);
+        }
         let ready = if event.needs_class() {
             self.activate(slot, body, run)
         } else if event.needs_stored() {
@@ -52,6 +55,7 @@ impl Inner {
             Event::Message(session, frame) => self.message(slot, body, run, &session, &frame),
             Event::Close(session) => body.sockets.remove(&session),
             Event::Tell(frame) => run.effects.push(Effect::Sockets(body.sockets.all().to_vec(), frame)),
+            Event::Wake(place) => self.wake(slot, body, run, place),
             Event::Delete { subtree, reply } => {
                 let result = self.delete(slot, body, run, subtree);
                 run.effects.push(Effect::Done(reply, result));
@@ -140,15 +144,13 @@ impl Inner {
             let found = self.storage.load(&slot.path)?;
             let exists = found.is_some();
             let record = found.unwrap_or_else(|| Record::new(self.registry.class_for(&slot.path)));
-            let rows = Rows::load(&self.storage, &slot.path, record.rows)?;
-            let state_bytes = record.state.as_ref().map_or(0, |state| state.len());
-            body.stored = Some(Stored { record, state_bytes, exists, children: None, rows });
+            body.stored = Some(Stored::load(&self.storage, &slot.path, record, exists)?);
         }
         Ok(())
     }
 
     /// Brings the class into memory, unless it is.
-    fn activate(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run) -> Result<(), Error> {
+    pub(super) fn activate(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run) -> Result<(), Error> {
         self.load(slot, body)?;
         if body.live.is_some() {
             return Ok(());

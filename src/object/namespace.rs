@@ -27,6 +27,7 @@ use super::services::Services;
 use super::session::Session;
 use super::slot::{Core, Life, Posted};
 use super::turn::SocketId;
+use super::wakes::Wakes;
 use crate::clock::{Clock, Random};
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
@@ -59,6 +60,7 @@ pub(crate) struct Inner {
     next_session: AtomicU64,
     pub(super) idle: Idle,
     pub(super) pulse: Pulse,
+    pub(super) wakes: Wakes,
     pub(super) storage: Storage,
     pub(super) registry: Registry,
     pub(super) options: Options,
@@ -87,6 +89,8 @@ pub(crate) struct Slot {
     pub(super) watched: AtomicBool,
     /// When it last had an event, in milliseconds of [`Idle`]'s clock.
     pub(super) last_event: AtomicU64,
+    /// Whether an [`Event::Wake`] waits in the mailbox.
+    pub(super) waking: AtomicBool,
     namespace: std::sync::Weak<Inner>,
 }
 
@@ -125,6 +129,7 @@ impl Inner {
             next_session: AtomicU64::new(1),
             idle: Idle::new(),
             pulse: Pulse::default(),
+            wakes: Wakes::new(),
             storage,
             registry,
             options,
@@ -169,6 +174,7 @@ impl Inner {
                     sockets: AtomicUsize::new(0),
                     watched: AtomicBool::new(false),
                     last_event: AtomicU64::new(0),
+                    waking: AtomicBool::new(false),
                     namespace: Arc::downgrade(self),
                 });
                 self.index.lock().insert(path.clone());
@@ -298,7 +304,7 @@ impl Inner {
     }
 
     /// Removes a slot that is out of service, unless another stands there already.
-    fn forget(&self, slot: &Arc<Slot>) {
+    pub(super) fn forget(&self, slot: &Arc<Slot>) {
         self.slots.remove_if(&slot.path, |path, found| {
             let same = Arc::ptr_eq(found, slot);
             // Under the map's lock, as when a slot is created: the two never disagree.

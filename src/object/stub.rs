@@ -19,6 +19,7 @@ use super::pulse;
 use super::registry::Registry;
 use super::services::Services;
 use super::session::{Drained, Outgoing, Session};
+use super::wakes;
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
 use crate::protocol::{self, Frame, Version};
@@ -57,6 +58,11 @@ impl Namespace {
     /// Lets idle objects hibernate, for as long as the future is polled.
     pub fn hibernation(&self) -> impl Future<Output = ()> + Send + 'static {
         idle::put_to_sleep(Arc::clone(&self.0))
+    }
+
+    /// Wakes objects when something of theirs is due, for as long as the future is polled.
+    pub fn alarms(&self) -> impl Future<Output = ()> + Send + 'static {
+        wakes::fire(Arc::clone(&self.0))
     }
 
     /// Calls a method of an object; answers JSON text.

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `storage` | the object's rows, and transactions |
 //! | `tree` | its children |
+//! | `alarms` | its alarm and its schedules |
 
+mod alarms;
 mod storage;
 mod tree;
 
@@ -13,6 +15,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+pub use self::alarms::When;
 pub use self::storage::{List, Listing};
 pub use self::tree::ListedChild;
 use super::Error;
@@ -55,6 +58,8 @@ pub(super) struct Draft {
     pub(super) cleared: bool,
     pub(super) rows: BTreeMap<Box<str>, Write>,
     row_bytes: usize,
+    /// Whether the alarm or a schedule was changed.
+    timers: bool,
     /// Rows that were read, written, deleted or listed.
     pub(super) operations: u64,
     pub(super) published: Option<Change>,
@@ -163,7 +168,7 @@ impl Draft {
 
     /// Whether the turn wrote something besides the state.
     pub(super) fn has_writes(&self) -> bool {
-        !self.children.is_empty() || !self.deleted.is_empty() || !self.rows.is_empty() || self.cleared
+        !self.children.is_empty() || !self.deleted.is_empty() || !self.rows.is_empty() || self.cleared || self.timers
     }
 
     /// The turn's changes, without the record.

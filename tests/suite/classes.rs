@@ -238,7 +238,7 @@ async fn eight_handlers_that_loop_hold_up_nobody_else() {
         eventually("it loops", async || LOOPING.load(Ordering::SeqCst) > number).await;
     }
     let mut socket = server.watch("/other/socket").await;
-    for count in 1..=50 {
+    for count in 1..=50u64 {
         let answer = server.increment(&format!("/other/{}", count % 5)).await;
         assert_eq!(answer["count"], json!(count.div_ceil(5)));
         socket.send(crate::harness::increment()).await;

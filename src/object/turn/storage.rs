@@ -208,7 +208,7 @@ impl Turn<'_> {
         self.transaction(|turn| keys.iter().try_fold(0, |count, key| Ok(count + usize::from(turn.delete(key)?))))
     }
 
-    /// Deletes every key, and the alarm.
+    /// Deletes every key, and the alarm. Schedules stay: they belong to how the object is set up, like its class.
     ///
     /// # Errors
     /// Storage that cannot be read.
@@ -222,8 +222,9 @@ impl Turn<'_> {
         }
         draft.cleared = true;
         let record = &mut self.stored.record;
-        record.rows = 0;
+        record.rows = self.stored.runtime_rows;
         record.bytes = children + self.stored.state_bytes as u64;
+        self.delete_alarm();
         Ok(())
     }
 
@@ -254,6 +255,7 @@ impl Turn<'_> {
         let (undo, effects, deleted) = (draft.undo.len(), draft.effects.len(), draft.deleted.len());
         let (children, published) = (draft.children.clone(), draft.published.clone());
         let (record, bytes) = (self.stored.record.clone(), draft.row_bytes);
+        let timers = self.stored.timers.clone();
         let result = body(self);
         let draft = &mut self.draft;
         draft.transactions -= 1;
@@ -262,7 +264,7 @@ impl Turn<'_> {
             draft.effects.truncate(effects);
             draft.deleted.truncate(deleted);
             (draft.children, draft.published, draft.row_bytes) = (children, published, bytes);
-            self.stored.record = record;
+            (self.stored.record, self.stored.timers) = (record, timers);
         }
         result
     }
