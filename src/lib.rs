@@ -89,8 +89,8 @@ pub mod storage;
 pub mod timers;
 
 pub use object::{
-    Caller, Class, ClassMetrics, Error, List, ListedChild, Listing, Namespace, Replied, SocketId, Turn, When,
-    append_json, json, read, unknown_method,
+    Ask, Caller, Class, ClassMetrics, Deferred, Error, Http, Jobs, List, ListedChild, Listing, Namespace, Replied,
+    Services, SocketId, Turn, When, append_json, json, read, response, unknown_method,
 };
 pub use path::{ObjectName, ObjectPath};
 pub use protocol::{Change, Closed, Code, Frame};

@@ -29,6 +29,43 @@ pub const HIBERNATE_AFTER: Duration = Duration::from_secs(10);
 /// How many children a fan-out posts to before it lets others run.
 pub const FAN_OUT_CHUNK: usize = 256;
 
+/// Largest message, payload of a call or input of a job, encoded, in bytes (CO1).
+pub const MESSAGE_BYTES: usize = 1 << 20;
+/// Largest answer of one object or job to another object, in bytes: it is held in memory until it is handled.
+pub const ANSWER_BYTES: usize = 16 << 20;
+/// Messages and calls of one turn that go out behind its commit.
+pub const ERRANDS_PER_TURN: usize = 10_000;
+/// What may wait behind the commits of one object, beyond which its tells are dropped.
+pub const ERRANDS: usize = 65_536;
+/// Durable messages of one sender that wait to be handled (CO1).
+pub const OUTBOX_MESSAGES: u64 = 10_000;
+/// Messages of an inbox that are read and handled at once, before other events of the object get their turns.
+pub const INBOX_MESSAGES: usize = 64;
+/// How often it is looked for what could not be delivered at its time: inboxes, and answers that nobody gave.
+pub const DELIVERY_TICK: Duration = Duration::from_secs(5);
+/// Answers that one object may wait for (CO2).
+pub const PENDING: usize = 1_000;
+/// What an object may note with a question, in bytes: it is kept in memory until the answer comes.
+pub const NOTE_BYTES: usize = 4 << 10;
+/// Objects that are told at the start that nobody will answer them; others find out when they wake.
+pub const INTERRUPTED: usize = 4_096;
+/// How long a call waits for its answer unless it says otherwise (CO2).
+pub const CALL_TIME: Duration = Duration::from_secs(30);
+/// How long a job or an outbound request may take unless it is said otherwise (OB6).
+pub const JOB_TIME: Duration = Duration::from_secs(60);
+/// The longest that an answer may be waited for.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
+/// Calls that one call may cause, one below the other (CO2).
+pub const CALL_HOPS: u8 = 32;
+/// Answers that one object may owe (CO2).
+pub const DEFERRED: usize = 1_000;
+/// How long an answer may be owed.
+pub const DEFERRED_TIME: Duration = Duration::from_secs(300);
+/// Jobs and outbound requests that one object may have under way (OB6).
+pub const JOBS_PER_OBJECT: usize = 256;
+/// Jobs and outbound requests that a server may have under way (OB6).
+pub const JOBS: usize = 4_096;
+
 /// Largest write set of one run, in bytes: a run is committed as soon as it holds half of this.
 pub const WRITE_SET_BYTES: usize = 16 << 20;
 /// Largest write set of one run, in rows: a run is committed as soon as it holds half of this.

@@ -57,6 +57,8 @@ pub struct Metrics {
     pub outbound: IntCounterVec,
     /// `fleet_panics_total`: turns that panicked.
     pub panics: IntCounter,
+    /// `fleet_undelivered_total`: messages and answers whose handler failed, so that nobody handled them.
+    pub undelivered: IntCounter,
     /// `fleet_alarm_lag_seconds`: from the time at which an alarm or a schedule was due to its turn.
     pub alarm_lag_seconds: Histogram,
     /// `fleet_alarms_failed_total`: runs of alarms and schedules that failed.
@@ -115,6 +117,7 @@ impl Metrics {
             overloaded: make.counter("fleet_overloaded_total", "Requests refused and messages dropped at a bound"),
             outbound: make.counters("fleet_outbound_total", "HTTP requests of objects, by outcome", &["outcome"]),
             panics: make.counter("fleet_panics_total", "Turns that panicked"),
+            undelivered: make.counter("fleet_undelivered_total", "Messages and answers whose handler failed"),
             alarm_lag_seconds: make.histogram(
                 "fleet_alarm_lag_seconds",
                 "Time from when an alarm or a schedule was due to its turn",

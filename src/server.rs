@@ -7,6 +7,7 @@ mod builder;
 mod descriptors;
 mod listener;
 mod running;
+mod services;
 
 use std::io;
 use std::net::SocketAddr;
@@ -58,6 +59,9 @@ pub enum Error {
         /// The class.
         class: String,
     },
+    /// Two jobs have the same name.
+    #[error("two jobs are named `{0}`; a job is found by its name")]
+    DuplicateJob(&'static str),
     /// Signals cannot be handled.
     #[error("cannot handle signals: {0}")]
     Signals(io::Error),
@@ -95,7 +99,7 @@ impl Server {
             registry,
             object_options(&config),
             metrics.clone(),
-            object::Services::default(),
+            services::services(&config, &metrics, builder.jobs),
             &tasks,
         );
         let edge = Edge {
@@ -130,6 +134,7 @@ impl Server {
         background(&edge, edge.namespace.alarms());
         background(&edge, edge.namespace.sampling());
         background(&edge, edge.namespace.attention());
+        background(&edge, edge.namespace.deliveries());
         edge.tasks.spawn(listener::accept(listener, edge.clone(), descriptors));
         stop.cancelled().await;
         drain(edge, config.server.shutdown_grace).await;
@@ -186,6 +191,7 @@ async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) -> &'static
 
 async fn drain(edge: Edge, grace: std::time::Duration) {
     edge.stopping.cancel();
+    edge.namespace.stop();
     edge.tasks.close();
     if tokio::time::timeout(grace, edge.tasks.wait()).await.is_err() {
         tracing::warn!(tasks = edge.tasks.len(), ?grace, "the grace time is over; what is left is dropped");

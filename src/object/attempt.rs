@@ -24,11 +24,17 @@ pub(super) struct Source<'a> {
     pub(super) sender: Option<&'a Arc<Session>>,
     /// By what the sender recognises the answer, once the class has said so.
     pub(super) id: Option<Id>,
+    /// How many calls lie above it.
+    pub(super) hops: u8,
+    /// Whether whoever caused it may be answered later.
+    pub(super) may_defer: bool,
+    /// By what it will be, once the class has said so.
+    pub(super) deferred: Option<u64>,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(caller: Caller) -> Self {
-        Self { caller, sender: None, id: None }
+        Self { caller, sender: None, id: None, hops: 0, may_defer: false, deferred: None }
     }
 
     /// The runtime itself.
@@ -58,6 +64,7 @@ impl Inner {
         let before = Sizes::of(&stored.record);
         let sockets = body.sockets.all();
         let mut turn = Turn::new(self, &slot.path, live.definition.children, stored, sockets, &source.caller);
+        (turn.hops, turn.may_defer) = (source.hops, source.may_defer);
         let tells_state = live.definition.tells_state;
         let whole = tells_state && source.sender.is_some_and(|sender| sender.version() == Version::V1);
         let result = catch_unwind(AssertUnwindSafe(|| {
@@ -79,6 +86,7 @@ impl Inner {
         let mut draft = turn.draft;
         live.definition.state_operations.inc_by(draft.operations);
         source.id = draft.id.take();
+        source.deferred = draft.said.deferred;
         let result = match result {
             Ok(Ok((output, state))) => match self.keep(slot, stored, live, run, before, &draft) {
                 Ok(()) => {
@@ -152,7 +160,9 @@ impl Inner {
     fn accept(slot: &Slot, body: &mut Body, run: &mut Run, mut draft: Draft, source: &Source, state: Option<Output>) {
         if let Some(stored) = body.stored.as_mut().filter(|_| draft.has_writes()) {
             stored.rows.apply(draft.cleared, &draft.rows);
+            stored.mail.sent(draft.said.sends());
             run.set.merge(draft.write_set(&slot.path));
+            std::mem::take(&mut draft.said).settle(&mut stored.pending);
         }
         if let Some(stored) = &mut body.stored {
             stored.keep_timers(run);

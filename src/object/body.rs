@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::children::Children;
+use super::inbox::Mail;
 use super::instance::{Definition, Instance};
+use super::replies::Pending;
 use super::rows::Rows;
 use super::session::{Close, Session};
 use crate::protocol::Version;
@@ -31,6 +33,8 @@ pub(super) struct Stored {
     pub(super) exists: bool,
     pub(super) children: Option<Children>,
     pub(super) rows: Rows,
+    pub(super) mail: Mail,
+    pub(super) pending: Pending,
     pub(super) timers: Timers,
     /// Rows of the runtime that the record counts.
     pub(super) runtime_rows: u64,

@@ -105,7 +105,7 @@ impl Inner {
     /// Puts the record as the last turn left it into the write set, and when the object is to be woken.
     fn finish(&self, body: &mut Body, run: &mut Run) {
         if let Some(stored) = &mut body.stored {
-            run.set.wake = stored.new_wake(&self.clock);
+            run.set.wake = stored.new_wake(&self.services.clock);
         }
         let changed = std::mem::take(&mut run.changed);
         let Some(stored) = body.stored.as_mut().filter(|_| changed > Changed::Nothing) else { return };
@@ -142,6 +142,9 @@ impl Inner {
         };
         match committed {
             Some(Ok(seq)) => {
+                if let Some(stored) = &mut body.stored {
+                    stored.mail.committed(&self.storage, seq);
+                }
                 if let Some(at) = wake {
                     self.wakes.note(at, seq);
                 }
@@ -192,7 +195,7 @@ impl Inner {
                         session.tell(seq, frame.clone());
                     }
                 }
-                Effect::Tell(to, frame) => self.tell_after(slot, seq, to, frame),
+                Effect::Errand(errand) => self.errand(slot, seq, errand),
             }
         }
     }

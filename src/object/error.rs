@@ -62,6 +62,24 @@ impl Error {
         Self::internal("the handler panicked")
     }
 
+    /// Nobody answered in time.
+    pub(crate) fn timed_out() -> Self {
+        Self::new(Code::Unavailable, "timed out: there was no answer in the time given; it may have been done")
+    }
+
+    /// The server ended before the answer came.
+    pub(crate) fn interrupted() -> Self {
+        Self::new(
+            Code::Unavailable,
+            "interrupted: the server was restarted before the answer came; it may have been done",
+        )
+    }
+
+    /// The server is ending.
+    pub(crate) fn stopping() -> Self {
+        Self::new(Code::Unavailable, "the server is stopping; try again")
+    }
+
     /// The kind of failure.
     pub fn code(&self) -> Code {
         self.code

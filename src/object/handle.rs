@@ -33,11 +33,7 @@ impl Inner {
             return;
         }
         match event {
-            Event::Call { method, payload, reply } => {
-                let input = Input::Call(&method, &payload);
-                let result = self.attempt(slot, body, run, &mut Source::new(Caller::Http), input);
-                run.effects.push(Effect::Json(reply, result.and_then(json_of)));
-            }
+            Event::Call { method, payload, asker } => self.called(slot, body, run, (&method, &payload), asker),
             Event::State { reply } => {
                 let result = self.attempt(slot, body, run, &mut Source::new(Caller::Http), Input::State);
                 run.effects.push(Effect::Json(reply, result.and_then(json_of)));
@@ -54,8 +50,12 @@ impl Inner {
             Event::Open(session) => self.open(slot, body, run, session),
             Event::Message(session, frame) => self.message(slot, body, run, &session, &frame),
             Event::Close(session) => body.sockets.remove(&session),
-            Event::Tell(frame) => run.effects.push(Effect::Sockets(body.sockets.all().to_vec(), frame)),
+            Event::Tell { sender, message } => self.hear(slot, body, run, sender, &message),
+            Event::Inbox => self.read_inbox(slot, body, run),
+            Event::Replied { id, result } => self.replied(slot, body, run, id, result),
+            Event::Overdue => self.answer_overdue(slot, body, run),
             Event::Wake(place) => self.wake(slot, body, run, place),
+            Event::Forward(frame) => run.effects.push(Effect::Sockets(body.sockets.all().to_vec(), frame)),
             Event::Delete { subtree, reply } => {
                 let result = self.delete(slot, body, run, subtree);
                 run.effects.push(Effect::Done(reply, result));
@@ -144,7 +144,11 @@ impl Inner {
             let found = self.storage.load(&slot.path)?;
             let exists = found.is_some();
             let record = found.unwrap_or_else(|| Record::new(self.registry.class_for(&slot.path)));
-            body.stored = Some(Stored::load(&self.storage, &slot.path, record, exists)?);
+            let stored = Stored::load(&self.storage, &slot.path, record, exists)?;
+            if !stored.pending.interrupted(self.start).is_empty() {
+                Self::post_later(slot, Event::Overdue);
+            }
+            body.stored = Some(stored);
         }
         Ok(())
     }
@@ -170,7 +174,7 @@ impl Inner {
     }
 }
 
-fn json_of(output: Output) -> Result<Vec<u8>, Error> {
+pub(super) fn json_of(output: Output) -> Result<Vec<u8>, Error> {
     match output {
         Output::Json(json) => Ok(json),
         other => Err(Error::internal(format!("a question was answered with {other:?}"))),

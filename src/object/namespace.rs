@@ -19,8 +19,11 @@ use tokio_util::task::TaskTracker;
 
 use super::Error;
 use super::body::Body;
+use super::deferred::Deferrals;
+use super::errand::Errands;
 use super::event::Event;
 use super::idle::Idle;
+use super::jobs::Running;
 use super::pulse::Pulse;
 use super::registry::Registry;
 use super::services::Services;
@@ -28,10 +31,9 @@ use super::session::Session;
 use super::slot::{Core, Life, Posted};
 use super::turn::SocketId;
 use super::wakes::Wakes;
-use crate::clock::{Clock, Random};
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
-use crate::protocol::{Code, Frame, Version};
+use crate::protocol::{Code, Version};
 use crate::storage::{Outcome, Seq, Storage};
 
 /// The bounds that an operator sets.
@@ -64,23 +66,27 @@ pub(crate) struct Inner {
     pub(super) storage: Storage,
     pub(super) registry: Registry,
     pub(super) options: Options,
-    pub(super) clock: Clock,
-    pub(super) random: Random,
+    pub(super) services: Services,
+    /// The number of this start of the server, which no other has.
+    pub(super) start: u64,
+    pub(super) jobs: Running,
+    pub(super) deferred: Deferrals,
+    /// Whether inboxes are to be looked at: those from before the start, and what could not be delivered since.
+    pub(super) sweep: AtomicBool,
     pub(super) metrics: Metrics,
     tasks: TaskTracker,
     /// Where turns run that no edge runs: the writer, which wakes them, is no thread of it.
     runtime: Handle,
 }
 
-/// A frame that waits for a commit, and whose sockets it is for.
-pub(super) type Tells = (Seq, Vec<Arc<Slot>>, Frame);
-
 /// The place of one object in memory.
 pub(crate) struct Slot {
     pub(super) path: ObjectPath,
     pub(super) core: Mutex<Core<Event, Box<Body>>>,
-    /// Tells that wait for their commit, in order.
-    pub(super) tells: Mutex<VecDeque<Tells>>,
+    /// What is to be done behind its commits.
+    pub(super) errands: Mutex<Errands>,
+    /// Whether an [`Event::Inbox`] waits in the mailbox.
+    pub(super) mail: AtomicBool,
     /// Edges that wait for room in the mailbox.
     waiting: Mutex<Vec<Waker>>,
     /// Open sockets, and those that are being opened.
@@ -133,8 +139,11 @@ impl Inner {
             storage,
             registry,
             options,
-            clock: services.clock,
-            random: services.random,
+            start: services.random.number(),
+            services,
+            jobs: Running::new(),
+            deferred: Deferrals::default(),
+            sweep: AtomicBool::new(true),
             metrics,
             tasks,
             runtime: Handle::current(),
@@ -169,7 +178,8 @@ impl Inner {
                     path: path.clone(),
                     // What it shows is only true once the deletion before it is durable.
                     core: Mutex::new(Core::new(body, self.storage.floor(path))),
-                    tells: Mutex::default(),
+                    errands: Mutex::default(),
+                    mail: AtomicBool::new(false),
                     waiting: Mutex::default(),
                     sockets: AtomicUsize::new(0),
                     watched: AtomicBool::new(false),
@@ -314,7 +324,7 @@ impl Inner {
 
     /// Lets a slot go on that waits for storage.
     fn resume(self: &Arc<Self>, slot: &Arc<Slot>) {
-        self.release_tells(slot);
+        self.do_errands(slot);
         let body = slot.core.lock().resume();
         if let Some(body) = body {
             self.run(slot, body);

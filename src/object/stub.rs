@@ -12,8 +12,10 @@ use tokio_util::task::TaskTracker;
 
 use super::Error;
 use super::activity::{self, ClassMetrics};
+use super::deferred::Asker;
 use super::event::{Event, Reply};
 use super::idle;
+use super::inbox;
 use super::namespace::{Inner, Offered, Options, Slot};
 use super::pulse;
 use super::registry::Registry;
@@ -60,6 +62,20 @@ impl Namespace {
         idle::put_to_sleep(Arc::clone(&self.0))
     }
 
+    /// Delivers what waits from before the start, and what could not be delivered at its time, for as long as the future is
+    /// polled.
+    pub fn deliveries(&self) -> impl Future<Output = ()> + Send + 'static {
+        inbox::deliver(Arc::clone(&self.0))
+    }
+
+    /// Ends what the server's end must not wait for: jobs, and answers that are owed.
+    pub fn stop(&self) {
+        self.0.jobs.stop();
+        for asker in self.0.deferred.stop() {
+            self.0.pay(asker, Err(Error::stopping()));
+        }
+    }
+
     /// Wakes objects when something of theirs is due, for as long as the future is polled.
     pub fn alarms(&self) -> impl Future<Output = ()> + Send + 'static {
         wakes::fire(Arc::clone(&self.0))
@@ -71,7 +87,7 @@ impl Namespace {
     /// What the class answers, or what kept the call from it: see [`Error::code`].
     pub async fn call(&self, path: &ObjectPath, method: &str, payload: Box<RawValue>) -> Result<Vec<u8>, Error> {
         let method = method.into();
-        self.ask(path, |reply| Event::Call { method, payload, reply }).await
+        self.ask(path, |reply| Event::Call { method, payload, asker: Asker::Edge(reply) }).await
     }
 
     /// What a viewer of the object sees, as JSON text.
@@ -108,7 +124,7 @@ impl Namespace {
     /// Sends a message to the sockets of an object: at most once, and not awaited. Without sockets nothing happens.
     pub fn message(&self, path: &ObjectPath, message: &RawValue, sender: &str) {
         if let Some(slot) = self.0.with_sockets(path.key()) {
-            self.0.tell(&slot, protocol::message(message, sender));
+            self.0.forward(&slot, protocol::message(message, sender));
         }
     }
 

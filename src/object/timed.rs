@@ -22,8 +22,10 @@ use super::attempt::Source;
 use super::body::{Body, Stored};
 use super::commit::{Changed, Run};
 use super::event::Event;
+use super::inbox::Mail;
 use super::instance::Input;
 use super::namespace::{Inner, Slot};
+use super::replies::{self, Pending};
 use super::rows::Rows;
 use super::slot::Posted;
 use crate::clock::Clock;
@@ -34,20 +36,25 @@ use crate::timers::{Alarm, Due, Outcome, Retry, Timers};
 impl Stored {
     /// What storage has of an object with this record.
     pub(super) fn load(storage: &Storage, path: &ObjectPath, record: Record, exists: bool) -> Result<Self, Error> {
-        let timers = if record.rows > 0 { load_timers(storage, path)? } else { Timers::default() };
-        let runtime_rows = timers.rows();
+        let (timers, pending) =
+            if record.rows > 0 { load_runtime(storage, path)? } else { (Timers::default(), Pending::default()) };
+        let runtime_rows = timers.rows() + pending.len() as u64;
         let rows = Rows::load(storage, path, record.rows.saturating_sub(runtime_rows))?;
         let state_bytes = record.state.as_ref().map_or(0, |state| state.len());
-        let wake = timers.next_wake();
-        Ok(Self { record, state_bytes, exists, children: None, rows, timers, runtime_rows, wake })
+        let mail = Mail::default();
+        let mut stored =
+            Self { record, state_bytes, exists, children: None, rows, mail, pending, timers, runtime_rows, wake: None };
+        stored.wake = stored.next_wake();
+        Ok(stored)
     }
 
-    /// Puts what has changed of the timers into the run, so that it is not taken back any more.
+    /// Puts what has changed of the timers into the run, so that it is not taken back any more, and counts the rows of the
+    /// runtime.
     pub(super) fn keep_timers(&mut self, run: &mut Run) {
         for (key, value) in self.timers.take_changes() {
             run.set.rows.insert((Space::Runtime, key), value.map(Into::into));
         }
-        let rows = self.timers.rows();
+        let rows = self.timers.rows() + self.pending.len() as u64;
         if rows != self.runtime_rows {
             self.record.rows = self.record.rows.saturating_sub(self.runtime_rows) + rows;
             self.runtime_rows = rows;
@@ -58,19 +65,25 @@ impl Stored {
     /// When the object is to be woken from now on, if that is new. A time that is past becomes now: nobody gets ahead of the
     /// others by asking for one long ago.
     pub(super) fn new_wake(&mut self, clock: &Clock) -> Option<Option<u64>> {
-        let wake = self.timers.next_wake();
+        let wake = self.next_wake();
         if wake == self.wake {
             return None;
         }
         self.wake = wake;
         Some(wake.map(|at| at.max(clock.now())))
     }
+
+    fn next_wake(&self) -> Option<u64> {
+        self.timers.next_wake().into_iter().chain(self.pending.next_deadline()).min()
+    }
 }
 
-fn load_timers(storage: &Storage, path: &ObjectPath) -> Result<Timers, Error> {
+fn load_runtime(storage: &Storage, path: &ObjectPath) -> Result<(Timers, Pending), Error> {
     let (start, end) = (Bound::Unbounded, Bound::Unbounded);
     let all = Range { start, end, reverse: false, limit: usize::MAX, bytes: usize::MAX };
-    Ok(Timers::load(storage.rows(path, Space::Runtime, &all)?)?)
+    let rows = storage.rows(path, Space::Runtime, &all)?;
+    let (pending, timers): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(key, _)| replies::is_row(key));
+    Ok((Timers::load(timers)?, Pending::load(path, pending)))
 }
 
 impl Inner {
@@ -107,7 +120,8 @@ impl Inner {
         run: &mut Run,
         place: OwnedSemaphorePermit,
     ) {
-        let now = self.clock.now();
+        let now = self.services.clock.now();
+        self.answer_overdue(slot, body, run);
         let Some(due) = first_due(body, now) else { return };
         if let Err(error) = self.activate(slot, body, run) {
             tracing::warn!(path = %slot.path, %error, "what is due waits: the object cannot start");
@@ -117,7 +131,7 @@ impl Inner {
             Due::Alarm { at } => self.alarm(slot, body, run, at, now),
             Due::Schedule { at, name } => self.scheduled(slot, body, run, at, &name, now),
         }
-        if first_due(body, self.clock.now()).is_some() && !slot.waking.swap(true, Ordering::Relaxed) {
+        if first_due(body, self.services.clock.now()).is_some() && !slot.waking.swap(true, Ordering::Relaxed) {
             Self::post_later(slot, Event::Wake(place));
         }
     }
@@ -136,7 +150,7 @@ impl Inner {
     fn retry(&self, path: &ObjectPath, stored: &mut Stored, fired: Alarm, error: &Error) {
         self.metrics.alarms_failed.inc();
         let retry = fired.retry;
-        match stored.timers.retry_alarm(fired, self.clock.now(), self.random.number()) {
+        match stored.timers.retry_alarm(fired, self.services.clock.now(), self.services.random.number()) {
             Retry::Waits(next) => tracing::warn!(%path, retry, %error, at = next.at, "an alarm failed; it is retried"),
             Retry::Replaced => tracing::warn!(%path, retry, %error, "an alarm failed; a newer one has replaced it"),
             Retry::Dropped => {
@@ -159,7 +173,7 @@ impl Inner {
             stored.timers.begin(name, now);
         }
         let outcome = failure.as_ref().map_or(Outcome::Done, |error| Outcome::Failed(error.message()));
-        stored.timers.finish(name, tick.started, self.clock.now(), outcome);
+        stored.timers.finish(name, tick.started, self.services.clock.now(), outcome);
         stored.keep_timers(run);
     }
 }

@@ -3,11 +3,13 @@
 //! | file | what of it |
 //! |---|---|
 //! | `storage` | the object's rows, and transactions |
+//! | `talk` | messages, calls, jobs and requests |
 //! | `tree` | its children |
 //! | `alarms` | its alarm and its schedules |
 
 mod alarms;
 mod storage;
+mod talk;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -17,6 +19,8 @@ use serde_json::value::RawValue;
 
 pub use self::alarms::When;
 pub use self::storage::{List, Listing};
+pub use self::talk::Ask;
+use self::talk::Said;
 pub use self::tree::ListedChild;
 use super::Error;
 use super::body::Stored;
@@ -44,6 +48,10 @@ pub struct Turn<'a> {
     pub(super) caller: &'a Caller,
     /// Read once, when it is first asked for.
     now: Option<u64>,
+    /// How many calls lie above this turn.
+    pub(super) hops: u8,
+    /// Whether the call that it handles may be answered later.
+    pub(super) may_defer: bool,
     pub(super) draft: Draft,
 }
 
@@ -56,6 +64,7 @@ pub(super) struct Draft {
     pub(super) deleted: Vec<ObjectPath>,
     /// Whether every row that there was is dropped.
     pub(super) cleared: bool,
+    pub(super) said: Said,
     pub(super) rows: BTreeMap<Box<str>, Write>,
     row_bytes: usize,
     /// Whether the alarm or a schedule was changed.
@@ -91,7 +100,18 @@ impl<'a> Turn<'a> {
         sockets: &'a [Arc<Session>],
         caller: &'a Caller,
     ) -> Self {
-        Self { namespace, path, children_class, stored, sockets, caller, now: None, draft: Draft::default() }
+        Self {
+            namespace,
+            path,
+            children_class,
+            stored,
+            sockets,
+            caller,
+            now: None,
+            hops: 0,
+            may_defer: false,
+            draft: Draft::default(),
+        }
     }
 }
 
@@ -108,12 +128,12 @@ impl Turn<'_> {
 
     /// The time in milliseconds since the epoch; the same for the whole turn.
     pub fn now(&mut self) -> u64 {
-        *self.now.get_or_insert_with(|| self.namespace.clock.now())
+        *self.now.get_or_insert_with(|| self.namespace.services.clock.now())
     }
 
     /// A random number, each as likely as the other, which nobody can guess.
     pub fn random(&mut self) -> u64 {
-        self.namespace.random.number()
+        self.namespace.services.random.number()
     }
 
     /// Asks for a `state` (or, for sockets of `fleet.v2`, this change) to be sent to every socket of the object.
@@ -168,7 +188,12 @@ impl Draft {
 
     /// Whether the turn wrote something besides the state.
     pub(super) fn has_writes(&self) -> bool {
-        !self.children.is_empty() || !self.deleted.is_empty() || !self.rows.is_empty() || self.cleared || self.timers
+        !self.children.is_empty()
+            || !self.deleted.is_empty()
+            || !self.rows.is_empty()
+            || self.cleared
+            || self.said.has_writes()
+            || self.timers
     }
 
     /// The turn's changes, without the record.
@@ -178,6 +203,7 @@ impl Draft {
         set.deleted = std::mem::take(&mut self.deleted);
         set.clear = self.cleared;
         set.rows = std::mem::take(&mut self.rows).into_iter().map(|(key, row)| ((Space::User, key), row)).collect();
+        self.said.write(&mut set);
         set
     }
 

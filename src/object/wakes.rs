@@ -117,11 +117,11 @@ impl Task {
         self.tell_due().await?;
         if self.again.is_some_and(|at| at <= Instant::now()) {
             self.again = None;
-            self.tell((0, None), ago(self.namespace.clock.now(), WAKE_AGAIN)).await?;
+            self.tell((0, None), ago(self.namespace.services.clock.now(), WAKE_AGAIN)).await?;
         }
         let next = self.after(&self.told, u64::MAX, 1)?.first().map_or(u64::MAX, |(_, at)| *at);
         if self.namespace.wakes.sleep(next) {
-            let wait = Duration::from_millis(next.saturating_sub(self.namespace.clock.now())).min(WAKE_WAIT);
+            let wait = Duration::from_millis(next.saturating_sub(self.namespace.services.clock.now())).min(WAKE_WAIT);
             let until = self.again.into_iter().fold(Instant::now() + wait, Instant::min);
             tokio::select! {
                 () = sleep_until(until) => {}
@@ -132,7 +132,7 @@ impl Task {
     }
 
     async fn tell_due(&mut self) -> Result<(), super::Error> {
-        self.told = self.tell(self.told.clone(), self.namespace.clock.now()).await?;
+        self.told = self.tell(self.told.clone(), self.namespace.services.clock.now()).await?;
         Ok(())
     }
 

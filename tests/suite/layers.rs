@@ -21,7 +21,7 @@ const PARTS: &[(&str, &[&str])] = &[
     ("config", &["limits", "outbound", "path"]),
     // The guard is built from the section that it enforces.
     ("http", &["config", "limits", "metrics", "object", "path", "protocol", "storage"]),
-    ("server", &["class", "config", "http", "limits", "metrics", "object", "path", "protocol", "storage"]),
+    ("server", &["class", "config", "http", "limits", "metrics", "object", "outbound", "path", "protocol", "storage"]),
     ("cli", &["config", "server"]),
     ("sim", &["clock", "limits", "metrics", "object", "path", "protocol", "storage"]),
     ("main", &[]),

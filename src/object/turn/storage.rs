@@ -254,6 +254,7 @@ impl Turn<'_> {
         draft.transactions += 1;
         let (undo, effects, deleted) = (draft.undo.len(), draft.effects.len(), draft.deleted.len());
         let (children, published) = (draft.children.clone(), draft.published.clone());
+        let said = draft.said.mark();
         let (record, bytes) = (self.stored.record.clone(), draft.row_bytes);
         let timers = self.stored.timers.clone();
         let result = body(self);
@@ -263,6 +264,7 @@ impl Turn<'_> {
             draft.undo_to(undo, &mut self.stored.children);
             draft.effects.truncate(effects);
             draft.deleted.truncate(deleted);
+            draft.said.undo_to(&said);
             (draft.children, draft.published, draft.row_bytes) = (children, published, bytes);
             (self.stored.record, self.stored.timers) = (record, timers);
         }
@@ -332,7 +334,7 @@ fn check_key(key: &str) -> Result<(), Error> {
     }
 }
 
-fn too_much(what: &str) -> Error {
+pub(super) fn too_much(what: &str) -> Error {
     Error::new(Code::TooLarge, format!("one turn writes {what}; write less in each of several turns"))
 }
 

@@ -8,6 +8,7 @@ use super::{Turn, Undo};
 use crate::limits::{CLASS_NAME_BYTES, PATH_BYTES};
 use crate::object::Error;
 use crate::object::children::Children;
+use crate::object::errand::Errand;
 use crate::object::event::Effect;
 use crate::object::namespace::Slot;
 use crate::path::{self, ObjectName, ObjectPath};
@@ -76,7 +77,7 @@ impl Turn<'_> {
     #[must_use]
     pub fn unique_name(&self) -> ObjectName {
         let mut bytes = [0; 16];
-        self.namespace.random.fill(&mut bytes);
+        self.namespace.services.random.fill(&mut bytes);
         ObjectName::of_number(u128::from_le_bytes(bytes))
     }
 
@@ -179,7 +180,7 @@ impl Turn<'_> {
         }
         let key = format!("{}{name}/", self.path.key());
         let slots: Vec<Arc<Slot>> = self.namespace.with_sockets(&key).into_iter().collect();
-        self.tell(slots, message);
+        self.forward_to(slots, message);
         Ok(())
     }
 
@@ -201,14 +202,15 @@ impl Turn<'_> {
             key.push('/');
             slots.extend(namespace.with_sockets(&key));
         }
-        self.tell(slots, message);
+        self.forward_to(slots, message);
         Ok(self.stored.record.children)
     }
 
-    fn tell(&mut self, slots: Vec<Arc<Slot>>, message: &RawValue) {
+    fn forward_to(&mut self, slots: Vec<Arc<Slot>>, message: &RawValue) {
         if !slots.is_empty() {
             let sender = self.path.name().unwrap_or("root");
-            self.draft.effects.push(Effect::Tell(slots, protocol::message(message, sender)));
+            let frame = protocol::message(message, sender);
+            self.draft.effects.push(Effect::Errand(Errand::Frame(slots, frame)));
         }
     }
 
