@@ -11,6 +11,7 @@ macro_rules! example {
 example!(bank_account, "../../examples/bank_account.rs");
 example!(counter, "../../examples/counter.rs");
 example!(rate_limited_api, "../../examples/rate_limited_api.rs");
+example!(sharded_counter, "../../examples/sharded_counter.rs");
 example!(task_runner, "../../examples/task_runner.rs");
 example!(user_session, "../../examples/user_session.rs");
 
@@ -117,4 +118,23 @@ async fn al3_a_task_that_fails_is_tried_again_before_the_next() {
     assert!((next / 24 + 4) % 7 == 1 && matches!(next % 24, 7 | 8), "{status}");
     server.call("/tasks", "reportNow", json!(null)).await;
     eventually("the report", async || server.call("/tasks", "status", json!(null)).await["reported"] == json!(3)).await;
+}
+
+#[tokio::test]
+async fn id2_a_sharded_counter_sums_what_was_written_to_any_shard() {
+    let mut server = Server::built(sharded_counter::server);
+    let mut calls = tokio::task::JoinSet::new();
+    for number in 0..64 {
+        let client = (*server).clone();
+        calls.spawn(async move {
+            client.increment(&format!("/likes/video/{}", number % 8)).await;
+            let sum = client.post("/likes/video:sum").await.ok();
+            assert!((1..=64).contains(&sum.as_u64().unwrap()), "{sum}");
+        });
+    }
+    calls.join_all().await;
+    server.restart();
+    assert_eq!(server.post("/likes/video:sum").await.ok(), json!(64));
+    assert_eq!(server.post("/likes/song:sum").await.ok(), json!(0));
+    assert_eq!(server.state("/likes/video").await, json!({"sums": 65, "readings": {}}));
 }
