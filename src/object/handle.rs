@@ -119,7 +119,8 @@ impl Inner {
                 run.changed = run.changed.max(Changed::Record);
             }
         }
-        if !listed && !self.is_live(&subtree) && self.storage.objects(&subtree, None, 1)?.is_empty() {
+        let exists = listed || self.is_live(&subtree) || !self.storage.objects(&subtree, None, 1)?.is_empty();
+        if !exists && !self.has_mail(&subtree)? {
             return Ok(());
         }
         run.set.deleted.push(subtree);

@@ -209,6 +209,13 @@ impl Inner {
         }
     }
 
+    /// Whether durable messages wait for any object of a subtree, which need not exist for that.
+    pub(super) fn has_mail(&self, subtree: &ObjectPath) -> Result<bool, Error> {
+        let below = self.storage.inboxes(Some(subtree), 1)?;
+        let first = below.first().is_some_and(|path| subtree.contains(path));
+        Ok(first || !self.storage.inbox(subtree, None, 1)?.is_empty())
+    }
+
     /// Tells every object that has mail; answers whether it could be found out.
     async fn notify_all(self: &Arc<Self>) -> bool {
         let mut after = None;

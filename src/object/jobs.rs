@@ -60,6 +60,12 @@ impl Running {
         keys.into_iter().filter_map(|key| tokens.remove(&key)).for_each(|token| token.cancel());
     }
 
+    /// How many are under way.
+    #[cfg(test)]
+    pub(super) fn running(&self) -> usize {
+        JOBS - self.places.available_permits()
+    }
+
     /// Cancels all of them, and those to come.
     pub(super) fn stop(&self) {
         self.stopping.cancel();

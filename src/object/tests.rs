@@ -2,6 +2,7 @@
 
 mod alarms;
 mod storage_api;
+mod talk;
 
 use std::sync::Arc;
 
