@@ -64,12 +64,12 @@ impl Class for ShardedCounter {
         // One that has failed is not there any more.
         let Some(mut reading) = self.readings.remove(&number) else { return Ok(()) };
         match reply.result.clone().and_then(read::<u64>) {
-            Err(error) => drop(turn.answer_deferred(reading.asked, Err(error))),
+            Err(error) => drop(turn.answer_deferred(&reading.asked, Err(error))),
             Ok(count) => {
                 reading.missing -= 1;
                 reading.sum += count;
                 if reading.missing == 0 {
-                    turn.answer_deferred(reading.asked, json(&reading.sum));
+                    turn.answer_deferred(&reading.asked, json(&reading.sum));
                 } else {
                     self.readings.insert(number, reading);
                 }
