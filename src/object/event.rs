@@ -90,9 +90,14 @@ impl Event {
             | Self::Open(_)
             | Self::Message(..)
             | Self::Tell { .. } => true,
-            // Whether there is anything for the class is found out first.
-            Self::Inbox | Self::Replied { .. } | Self::Overdue | Self::Wake(_) => false,
-            Self::Close(_) | Self::Forward(_) | Self::Delete { .. } => false,
+            // Of the first four it is found out first whether there is anything for the class.
+            Self::Inbox
+            | Self::Replied { .. }
+            | Self::Overdue
+            | Self::Wake(_)
+            | Self::Close(_)
+            | Self::Forward(_)
+            | Self::Delete { .. } => false,
         }
     }
 

@@ -337,8 +337,8 @@ impl Inner {
         self.spawn(async move { namespace.resume(&slot) });
     }
 
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn_on(task, &self.runtime);
+    pub(super) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.tasks.spawn_on(task, &self.runtime)
     }
 
     pub(super) fn spawn_blocking(&self, task: impl FnOnce() + Send + 'static) -> JoinHandle<()> {

@@ -74,7 +74,7 @@ impl Drop for Stop {
 pub(super) async fn attend(namespace: Arc<Inner>) {
     let _stop = Stop(Arc::clone(&namespace));
     let watched = Arc::clone(&namespace);
-    let watching = namespace.spawn_blocking(move || watched.pulse.watch(|| watched.spawn(async {})));
+    let watching = namespace.spawn_blocking(move || watched.pulse.watch(|| drop(watched.spawn(async {}))));
     if let Err(error) = watching.await {
         tracing::error!(%error, "nobody attends to sockets during long turns any more");
     }

@@ -1,6 +1,8 @@
 //! What a class may count on, with a class that misbehaves on request and real storage below.
 
+mod alarms;
 mod storage_api;
+mod talk;
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
 use super::namespace::Inner;
@@ -28,7 +28,7 @@ use crate::storage::{self, Outcome, Seq};
 pub(super) struct Wakes {
     notes: Mutex<Notes>,
     noted: Notify,
-    places: Arc<Semaphore>,
+    pub(super) places: Arc<Semaphore>,
 }
 
 /// Times are in ms since the epoch.
@@ -49,6 +49,12 @@ impl Wakes {
         Self { notes: Mutex::new(notes), noted: Notify::new(), places }
     }
 
+    /// A place among those that are under way, when there is one.
+    pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed.
+        Arc::clone(&self.places).acquire_owned().await.ok()
+    }
+
     /// This write set holds a wake time.
     pub(super) fn note(&self, at: u64, seq: Seq) {
         let mut notes = self.notes.lock();
@@ -61,7 +67,7 @@ impl Wakes {
         }
     }
 
-    /// Takes what was noted; from here on an earlier time than all others ends the sleep.
+    /// Takes what was noted. The task is awake: from here on every time is before the one that it will sleep for.
     fn take(&self) -> Notes {
         let mut notes = self.notes.lock();
         let taken = *notes;
@@ -142,8 +148,7 @@ impl Task {
             let due = self.after(&told, until, WAKE_CHUNK)?;
             let more = due.len() == WAKE_CHUNK;
             for (path, at) in due {
-                // The semaphore is never closed.
-                let Ok(place) = Arc::clone(&self.namespace.wakes.places).acquire_owned().await else { return Ok(told) };
+                let Some(place) = self.namespace.wakes.place().await else { return Ok(told) };
                 self.again.get_or_insert_with(|| Instant::now() + WAKE_AGAIN);
                 let (namespace, to) = (Arc::clone(&self.namespace), path.clone());
                 self.namespace.spawn(async move { namespace.post_wake(&to, place) });
@@ -172,4 +177,28 @@ impl Task {
 
 fn ago(now: u64, time: Duration) -> u64 {
     now.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn al2_a_note_is_kept_until_the_task_has_waited_for_its_commit() {
+        let wakes = Wakes::new();
+        wakes.note(70, Seq(1));
+        let taken = wakes.take();
+        assert_eq!((taken.earliest, taken.seq), (70, Seq(1)));
+        // While the task looks for the next one: an earlier time has it look again.
+        wakes.note(40, Seq(2));
+        assert!(!wakes.sleep(70));
+        assert_eq!(wakes.take().earliest, 40);
+        assert!(wakes.sleep(40));
+        // What is noted during a sleep that it does not end may not be durable when that is over.
+        wakes.note(50, Seq(4));
+        wakes.note(60, Seq(3));
+        let taken = wakes.take();
+        assert_eq!((taken.earliest, taken.seq), (50, Seq(4)));
+        assert_eq!(wakes.take().earliest, u64::MAX);
+    }
 }

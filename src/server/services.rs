@@ -10,13 +10,13 @@ pub(super) fn services(config: &Config, metrics: &Metrics, jobs: Jobs) -> Servic
     let client = Client::new((&config.outbound).into(), metrics);
     let http = Http::new(move |request| {
         let client = client.clone();
-        async move { client.send(request).await.map_err(failure) }
+        async move { client.send(request).await.map_err(|error| failure(&error)) }
     });
     Services { http, jobs, ..Services::default() }
 }
 
 /// What an object is told when its request has no answer.
-fn failure(error: outbound::Error) -> Error {
+fn failure(error: &outbound::Error) -> Error {
     let code = match error {
         outbound::Error::Invalid { .. } => Code::BadRequest,
         outbound::Error::Refused { .. } => Code::Forbidden,
