@@ -43,7 +43,7 @@
 //! | [`timers`] | the alarm and the schedules of one object, and when each is due | know the clock, tokio or storage |
 //! | [`storage`] | group commit, point reads, lists, tombstones; the only one that knows SQLite | know what a class is |
 //! | [`outbound`] | HTTP that objects ask of other servers: who may be reached, and within which bounds | know what an object is |
-//! | [`object`] | slots, mailboxes, turns, effects, sockets, the tree, hibernation | name a class, axum or rusqlite |
+//! | [`object`] | slots, mailboxes, turns, effects, sockets, the tree, hibernation, who is woken when | name a class, axum or rusqlite |
 //! | [`class`] | the built-in classes, each pure: state × event → effects | name tokio, axum, rusqlite, the system clock |
 //! | [`http`] | the edge: a URL becomes an object, a failure becomes a status | hold state |
 //! | [`server`] | builds it all, owns the tasks and the shutdown | |

@@ -132,7 +132,7 @@ pub const WAKE_CHUNK: usize = 256;
 /// full, or its commit failed.
 pub const WAKE_AGAIN: Duration = Duration::from_secs(10);
 /// Longest wait before the clock is read again, which may have been set.
-pub const WAKE_WAIT: Duration = Duration::from_secs(60);
+pub const WAKE_WAIT: Duration = Duration::from_mins(1);
 
 /// Messages of one socket that may be unanswered before the edge stops reading it.
 pub const SOCKET_UNANSWERED: usize = 256;

@@ -24,6 +24,7 @@ use super::errand::Errands;
 use super::event::Event;
 use super::idle::Idle;
 use super::jobs::Running;
+use super::pulse::Pulse;
 use super::registry::Registry;
 use super::services::Services;
 use super::session::Session;
@@ -60,6 +61,7 @@ pub(crate) struct Inner {
     sockets: Arc<AtomicUsize>,
     next_session: AtomicU64,
     pub(super) idle: Idle,
+    pub(super) pulse: Pulse,
     pub(super) wakes: Wakes,
     pub(super) storage: Storage,
     pub(super) registry: Registry,
@@ -132,6 +134,7 @@ impl Inner {
             sockets: Arc::default(),
             next_session: AtomicU64::new(1),
             idle: Idle::new(),
+            pulse: Pulse::default(),
             wakes: Wakes::new(),
             storage,
             registry,
@@ -336,6 +339,10 @@ impl Inner {
 
     pub(super) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         self.tasks.spawn_on(task, &self.runtime)
+    }
+
+    pub(super) fn spawn_blocking(&self, task: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+        self.tasks.spawn_blocking_on(task, &self.runtime)
     }
 }
 

@@ -33,6 +33,7 @@ pub struct Builder {
     default: Option<Registration>,
     routes: Vec<(String, String)>,
     pub(super) jobs: Jobs,
+    job_twice: Option<&'static str>,
     pub(crate) config: Config,
 }
 
@@ -70,11 +71,14 @@ impl Builder {
         self
     }
 
-    /// Registers async work that objects can start: see [`Jobs::with`].
+    /// Registers async work that objects start with [`Turn::run`](crate::Turn::run), see [`Jobs::with`].
     pub fn job<F>(mut self, name: &'static str, job: impl Fn(Box<RawValue>) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Vec<u8>, object::Error>> + Send + 'static,
     {
+        if self.jobs.has(name) {
+            self.job_twice = Some(name);
+        }
         self.jobs = self.jobs.with(name, job);
         self
     }
@@ -119,7 +123,7 @@ impl Builder {
         Ok(Running::start(self.bind().await?))
     }
 
-    /// The classes and routes, checked together.
+    /// The classes, routes and jobs, checked together.
     pub(super) fn registry(&self, metrics: &Metrics) -> Result<Registry, Error> {
         let mut registry = Registry::new::<Agent>(metrics)?;
         for class in &self.classes {
@@ -133,6 +137,9 @@ impl Builder {
             registry.set_default(default.name);
         }
         registry.check()?;
+        if let Some(name) = self.job_twice {
+            return Err(Error::DuplicateJob(name));
+        }
         let routes = self.all_routes()?;
         if let Some((pattern, class)) = routes.iter().find(|(_, class)| !registry.has(class)) {
             return Err(Error::UnknownClass { pattern: pattern.to_owned(), class: class.to_owned() });

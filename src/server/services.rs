@@ -6,13 +6,13 @@ use crate::object::{Error, Http, Jobs, Services};
 use crate::outbound::{self, Client};
 use crate::protocol::Code;
 
-pub(super) fn services(config: &Config, jobs: Jobs, metrics: &Metrics) -> Services {
+pub(super) fn services(config: &Config, metrics: &Metrics, jobs: Jobs) -> Services {
     let client = Client::new((&config.outbound).into(), metrics);
     let http = Http::new(move |request| {
         let client = client.clone();
         async move { client.send(request).await.map_err(|error| failure(&error)) }
     });
-    Services { jobs, http, ..Services::default() }
+    Services { http, jobs, ..Services::default() }
 }
 
 /// What an object is told when its request has no answer.
