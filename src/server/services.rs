@@ -12,7 +12,7 @@ pub(super) fn services(config: &Config, metrics: &Metrics, jobs: Jobs) -> Servic
         let client = client.clone();
         async move { client.send(request).await.map_err(|error| failure(&error)) }
     });
-    Services { http, jobs, ..Services::default() }
+    Services { jobs, http, ..Services::default() }
 }
 
 /// What an object is told when its request has no answer.
