@@ -83,7 +83,8 @@ pub mod server;
 pub mod storage;
 
 pub use object::{
-    Caller, Class, Error, List, Listing, Replied, SocketId, Turn, append_json, json, read, unknown_method,
+    Caller, ChildEntry, Class, Error, List, Listing, Replied, Sent, SocketId, Turn, append_json, json, read,
+    unknown_method,
 };
 pub use path::{ObjectName, ObjectPath};
 pub use protocol::{Change, Closed, Code, Frame};

@@ -55,8 +55,10 @@ impl Inner {
             return Err(Error::internal("a turn without an activated class"));
         };
         let before = stored.record.clone();
-        let sockets = body.sockets.all();
-        let mut turn = Turn::new(self, &slot.path, live.definition.children, stored, sockets, &source.caller);
+        let mut turn = Turn::new(self, &slot.path, live.definition.children, stored, &body.sockets, &source.caller);
+        if let Input::Open(_, upgrade) = input {
+            turn.upgrade = upgrade;
+        }
         let tells_state = live.definition.tells_state;
         let whole = tells_state && source.sender.as_ref().is_some_and(|sender| sender.version() == Version::V1);
         let result = catch_unwind(AssertUnwindSafe(|| {
@@ -117,7 +119,8 @@ impl Inner {
             stored.record.bytes = (stored.record.bytes + run.scratch.len() as u64).saturating_sub(old as u64);
             stored.record.state = Some(run.scratch.as_slice().into());
         }
-        if changed || draft.has_writes() {
+        run.wrote = changed || draft.has_writes();
+        if run.wrote {
             let limit = live.definition.storage_bytes.unwrap_or(self.options.storage_per_object);
             if stored.record.bytes > limit && stored.record.bytes > before.bytes {
                 return Err(storage_full(&slot.path, stored.record.bytes, limit));
@@ -144,6 +147,10 @@ impl Inner {
             run.set.merge(draft.write_set(&slot.path));
         }
         run.effects.append(&mut draft.effects);
+        run.effects.extend(body.sockets.apply(&mut draft.sockets).into_iter().map(Effect::Noted));
+        if let Some(response) = draft.sockets.response.take() {
+            run.response = Some(response);
+        }
         let mut answered = false;
         let tells_state = body.live.as_ref().is_some_and(|live| live.definition.tells_state);
         if let Some(change) = draft.published.take().filter(|_| tells_state) {

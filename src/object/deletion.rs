@@ -99,7 +99,9 @@ impl Inner {
         for effect in effects {
             match effect {
                 Effect::Done(reply, _) => done.push(Effect::Done(reply, result.clone())),
-                Effect::First(session, _) | Effect::Refuse(session, _) => session.close(seq, close),
+                Effect::First(session, _) | Effect::Refuse(session, _) | Effect::Noted(session) => {
+                    session.close(seq, close.clone());
+                }
                 other => failed.extend(other.failed(&error)),
             }
         }

@@ -7,11 +7,11 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::Error;
-use super::session::Session;
+use super::session::{Close, Session};
 use super::slot::Room;
 use super::turn::SocketId;
 use crate::path::ObjectPath;
-use crate::protocol::{Frame, Id, Message};
+use crate::protocol::{Closed, Frame, Id, Message};
 use crate::storage::Seq;
 
 /// Who caused a turn.
@@ -38,12 +38,14 @@ pub(crate) enum Event {
     State { reply: Reply<Vec<u8>> },
     /// Any other request.
     Fetch { request: Box<http::Request<Bytes>>, reply: Reply<http::Response<Bytes>> },
-    /// A socket joins, or must be told the state anew.
-    Open(Arc<Session>),
+    /// A socket joins, with the request that opened it, or must be told the state anew.
+    Open(Arc<Session>, Option<Box<http::Request<()>>>),
     /// A message of a socket.
     Message(Arc<Session>, Frame),
+    /// A socket broke, and will be gone.
+    Broken(Arc<Session>, String),
     /// A socket is gone.
-    Close(Arc<Session>),
+    Close(Arc<Session>, Closed),
     /// A frame for every socket of this object.
     Tell(Frame),
     /// Delete a subtree: a child's, or for the root its own.
@@ -53,18 +55,18 @@ pub(crate) enum Event {
 impl Event {
     pub(crate) fn room(&self) -> Room {
         match self {
-            Self::Call { .. } | Self::State { .. } | Self::Fetch { .. } | Self::Message(..) | Self::Tell(_) => {
-                Room::Ordinary
-            }
-            Self::Open(_) | Self::Close(_) | Self::Delete { .. } => Room::Reserved,
+            Self::Call { .. } | Self::State { .. } | Self::Fetch { .. } | Self::Tell(_) => Room::Ordinary,
+            Self::Message(..) | Self::Broken(..) => Room::Ordinary,
+            Self::Open(..) | Self::Close(..) | Self::Delete { .. } => Room::Reserved,
         }
     }
 
     /// Whether the class handles it, so that there must be an instance.
     pub(crate) fn needs_class(&self) -> bool {
         match self {
-            Self::Call { .. } | Self::State { .. } | Self::Fetch { .. } | Self::Open(_) | Self::Message(..) => true,
-            Self::Close(_) | Self::Tell(_) | Self::Delete { .. } => false,
+            Self::Call { .. } | Self::State { .. } | Self::Fetch { .. } => true,
+            Self::Open(..) | Self::Message(..) | Self::Broken(..) | Self::Close(..) => true,
+            Self::Tell(_) | Self::Delete { .. } => false,
         }
     }
 
@@ -80,8 +82,8 @@ impl Event {
             Self::Fetch { reply, .. } => Effect::Response(reply, Box::new(Err(error))),
             Self::Delete { reply, .. } => Effect::Done(reply, Err(error)),
             Self::Message(session, frame) => Effect::Answer(session, Answer::error(id_of(&frame), error)),
-            Self::Open(session) => Effect::Refuse(session, error),
-            Self::Close(_) | Self::Tell(_) => return None,
+            Self::Open(session, _) => Effect::Refuse(session, error),
+            Self::Broken(..) | Self::Close(..) | Self::Tell(_) => return None,
         })
     }
 }
@@ -103,6 +105,27 @@ impl Answer {
         let error = error.redacted();
         let frame = crate::protocol::error(id.as_ref(), error.code(), error.message());
         Self { id, frame }
+    }
+}
+
+/// A frame that a class sends to sockets of its object.
+pub(crate) struct Outbound {
+    pub(crate) to: Vec<Arc<Session>>,
+    pub(crate) frame: Frame,
+    /// Whether it waits until the turn is durable.
+    pub(crate) confirmed: bool,
+    /// The socket that caused the turn.
+    pub(crate) cause: Option<SocketId>,
+}
+
+impl Outbound {
+    /// Hands it to the sockets.
+    pub(crate) fn release(self, seq: Seq) {
+        let seq = if self.confirmed { seq } else { Seq::NONE };
+        for session in self.to {
+            let frame = self.frame.clone();
+            if Some(session.id()) == self.cause { session.send_back(seq, frame) } else { session.send(seq, frame) }
+        }
     }
 }
 
@@ -128,6 +151,12 @@ pub(crate) enum Effect {
     Change(Vec<Arc<Session>>, crate::protocol::Change),
     /// A frame for these sockets of the object.
     Sockets(Vec<Arc<Session>>, Frame),
+    /// A frame of the class.
+    Send(Outbound),
+    /// The class closes a socket.
+    Close(Arc<Session>, Close),
+    /// The class knows something of a socket that goes with the turn.
+    Noted(Arc<Session>),
     /// A frame for the sockets of other objects.
     Tell(Vec<Arc<super::namespace::Slot>>, Frame),
 }
@@ -142,9 +171,19 @@ impl Effect {
             Self::Done(reply, _) => Self::Done(reply, Err(error.clone())),
             Self::Answer(session, Answer { id, .. }) => Self::Answer(session, Answer::error(id, error.clone())),
             Self::First(session, _) | Self::Refuse(session, _) => Self::Refuse(session, error.clone()),
+            // What the class knows of it is not true any more.
+            Self::Noted(session) => Self::Refuse(session, error.clone()),
+            Self::Send(outbound) if !outbound.confirmed => Self::Send(outbound),
             // Without an answer of its own it would be told nothing at all.
             Self::Handled(session) => Self::Answer(session, Answer::error(None, error.clone())),
-            Self::State(..) | Self::Change(..) | Self::Sockets(..) | Self::Tell(..) => return None,
+            Self::State(..)
+            | Self::Change(..)
+            | Self::Sockets(..)
+            | Self::Send(_)
+            | Self::Close(..)
+            | Self::Tell(..) => {
+                return None;
+            }
         })
     }
 }

@@ -142,5 +142,6 @@ impl Inner {
             drop(core);
             drop(body.sleep());
         }
+        body.sockets.forget_failed(|seq| self.storage.outcome(seq));
     }
 }

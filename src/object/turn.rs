@@ -3,8 +3,10 @@
 //! | file | what of it |
 //! |---|---|
 //! | `storage` | the object's rows, and transactions |
+//! | `sockets` | its sockets |
 //! | `tree` | its children |
 
+mod sockets;
 mod storage;
 mod tree;
 
@@ -13,14 +15,16 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+pub use self::sockets::Sent;
+pub(in crate::object) use self::sockets::SocketChanges;
 pub use self::storage::{List, Listing};
+pub use self::tree::ChildEntry;
 use super::Error;
-use super::body::Stored;
+use super::body::{Sockets, Stored};
 use super::children::Children;
 use super::event::{Answer, Caller, Effect};
 use super::namespace::Inner;
 use super::rows::Value;
-use super::session::Session;
 use crate::path::{ObjectName, ObjectPath};
 use crate::protocol::{self, Change, Code, Id};
 use crate::storage::{Child, Space, WriteSet};
@@ -36,7 +40,9 @@ pub struct Turn<'a> {
     /// The class of children that are created without naming one.
     children_class: Option<&'static str>,
     pub(super) stored: &'a mut Stored,
-    pub(super) sockets: &'a [Arc<Session>],
+    pub(super) sockets: &'a Sockets,
+    /// The request that opened the socket which joins in this turn.
+    pub(super) upgrade: Option<&'a http::Request<()>>,
     pub(super) caller: &'a Caller,
     /// Read once, when it is first asked for.
     now: Option<u64>,
@@ -54,6 +60,7 @@ pub(super) struct Draft {
     pub(super) cleared: bool,
     pub(super) rows: BTreeMap<Box<str>, Option<Value>>,
     row_bytes: usize,
+    pub(super) sockets: SocketChanges,
     pub(super) published: Option<Change>,
     pub(super) answer: Option<Vec<u8>>,
     undo: Vec<Undo>,
@@ -77,10 +84,20 @@ impl<'a> Turn<'a> {
         path: &'a ObjectPath,
         children_class: Option<&'static str>,
         stored: &'a mut Stored,
-        sockets: &'a [Arc<Session>],
+        sockets: &'a Sockets,
         caller: &'a Caller,
     ) -> Self {
-        Self { namespace, path, children_class, stored, sockets, caller, now: None, draft: Draft::default() }
+        Self {
+            namespace,
+            path,
+            children_class,
+            stored,
+            sockets,
+            upgrade: None,
+            caller,
+            now: None,
+            draft: Draft::default(),
+        }
     }
 }
 
@@ -130,7 +147,7 @@ impl Turn<'_> {
                 Caller::Object(path) => path.name().unwrap_or("root"),
                 _ => "",
             };
-            self.draft.effects.push(Effect::Sockets(self.sockets.to_vec(), protocol::message(message, sender)));
+            self.draft.effects.push(Effect::Sockets(self.sockets.all().to_vec(), protocol::message(message, sender)));
         }
     }
 }

@@ -251,6 +251,7 @@ impl Turn<'_> {
         draft.transactions += 1;
         let (undo, effects, deleted) = (draft.undo.len(), draft.effects.len(), draft.deleted.len());
         let (children, published) = (draft.children.clone(), draft.published.clone());
+        let sockets = draft.sockets.clone();
         let (record, bytes) = (self.stored.record.clone(), draft.row_bytes);
         let result = body(self);
         let draft = &mut self.draft;
@@ -260,6 +261,7 @@ impl Turn<'_> {
             draft.effects.truncate(effects);
             draft.deleted.truncate(deleted);
             (draft.children, draft.published, draft.row_bytes) = (children, published, bytes);
+            draft.sockets = sockets;
             self.stored.record = record;
         }
         result

@@ -1,0 +1,25 @@
+//! The answer that the edge gives by itself.
+
+use bytes::Bytes;
+
+use crate::protocol::Frame;
+use crate::storage::Seq;
+
+/// A text, and the text that answers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AutoResponse {
+    pub(crate) request: Bytes,
+    pub(crate) response: Bytes,
+    /// The write set of the turn that set it: no answer leaves before that is durable.
+    pub(crate) seq: Seq,
+}
+
+impl AutoResponse {
+    /// The answer to a frame, if it has one.
+    pub(crate) fn to(&self, frame: &Frame) -> Option<Frame> {
+        match frame {
+            Frame::Text(text) if *text == self.request => Some(Frame::Text(self.response.clone())),
+            Frame::Text(_) | Frame::Binary(_) => None,
+        }
+    }
+}
