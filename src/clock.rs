@@ -11,7 +11,9 @@ pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
 
 /// Where randomness comes from; cheap to clone.
 #[derive(Clone)]
-pub struct Random(Arc<dyn Fn(&mut [u8]) + Send + Sync>);
+pub struct Random(Arc<Fill>);
+
+type Fill = dyn Fn(&mut [u8]) + Send + Sync;
 
 impl Clock {
     /// The system's time.

@@ -19,6 +19,7 @@
 mod error;
 mod layers;
 mod network;
+mod outbound;
 pub mod routes;
 mod values;
 
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{Error, Problem, Source};
 pub use network::{AllowedHost, AllowedOrigin};
+pub use outbound::Outbound;
 pub use routes::Routes;
 
 use layers::ConfigFile;
@@ -46,6 +48,8 @@ pub struct Config {
     pub storage: Storage,
     /// The bounds an operator may set; those that nobody may set are in [`crate::limits`].
     pub limits: Limits,
+    /// HTTP that objects ask of other servers.
+    pub outbound: Outbound,
     /// What is logged, and how.
     pub log: Log,
     /// The classes of objects by their paths.

@@ -30,7 +30,7 @@
 //! ```text
 //! main ─► cli ─► server ─► http ─► object ─► storage ─► SQLite
 //!                  └─► class ─► object        (the server wires the classes in)
-//! leaves that import none of ours but each other: path, limits, protocol, metrics, clock
+//! leaves that import none of ours but each other: path, limits, protocol, metrics, clock, outbound
 //! ```
 //!
 //! | module | job | may not |
@@ -41,12 +41,14 @@
 //! | [`metrics`] | what is counted and timed | |
 //! | [`clock`] | time and randomness | |
 //! | [`storage`] | group commit, point reads, lists, tombstones; the only one that knows SQLite | know what a class is |
+//! | [`outbound`] | HTTP that objects ask of other servers: who may be reached, and within which bounds | know what an object is |
 //! | [`object`] | slots, mailboxes, turns, effects, sockets, the tree, hibernation | name a class, axum or rusqlite |
 //! | [`class`] | the built-in classes, each pure: state × event → effects | name tokio, axum, rusqlite, the system clock |
 //! | [`http`] | the edge: a URL becomes an object, a failure becomes a status | hold state |
 //! | [`server`] | builds it all, owns the tasks and the shutdown | |
 //! | [`config`] | file, environment and flags → one checked `Config` | be read anywhere but in `server` and `http` |
 //! | [`cli`] | the command line | |
+//! | [`sim`] | a server in made time, with faults | be needed by any other |
 //!
 //! # What is always true
 //!
@@ -77,9 +79,11 @@ pub mod http;
 pub mod limits;
 pub mod metrics;
 pub mod object;
+pub mod outbound;
 pub mod path;
 pub mod protocol;
 pub mod server;
+pub mod sim;
 pub mod storage;
 
 pub use object::{

@@ -97,6 +97,19 @@ pub const REQUEST_HEAD_TIME: Duration = Duration::from_secs(10);
 pub const REQUEST_BODY_TIME: Duration = Duration::from_secs(30);
 /// Largest request head, in bytes; larger is 431.
 pub const REQUEST_HEAD_BYTES: usize = 64 << 10;
+/// Longest host name of an outbound request, in bytes: the bound of DNS.
+pub const HOST_NAME_BYTES: usize = 253;
+/// Largest head of an outbound request and of its response, in bytes.
+pub const OUTBOUND_HEAD_BYTES: usize = 64 << 10;
+/// Outbound requests that may wait for a place; one more is refused.
+pub const OUTBOUND_WAITING: usize = 1_024;
+/// Names looked up at a time: each takes a thread, which the system's resolver may keep for long.
+pub const OUTBOUND_LOOKUPS: usize = 32;
+/// Addresses of a name that are tried one after the other.
+pub const OUTBOUND_ADDRESSES: usize = 4;
+/// An address that does not take a connection for this long is given up for the next one.
+pub const OUTBOUND_CONNECT_TIME: Duration = Duration::from_secs(5);
+
 /// Descriptors kept free for files and for accepting a connection only to refuse it.
 pub const RESERVED_DESCRIPTORS: u64 = 64;
 /// Name of a class.
@@ -115,3 +128,11 @@ pub const ROW_CACHE_BYTES: usize = 1 << 20;
 pub const PREFETCH_ROWS: usize = 100;
 /// Values that are read when an object wakes.
 pub const PREFETCH_BYTES: usize = 64 << 10;
+/// Shorter lists of steps that a failed simulation tries.
+pub const SIM_SHRINKS: usize = 400;
+/// How long, in made time, a simulation waits for an answer before it says that there will be none.
+pub const SIM_PATIENCE: Duration = Duration::from_mins(10);
+/// Objects of a simulation, and children of one.
+pub const SIM_OBJECTS: u64 = 1 << 20;
+/// Bytes that one object of a simulation may store.
+pub const SIM_OBJECT_BYTES: u64 = 128 << 20;

@@ -47,6 +47,9 @@ pub struct Metrics {
     pub frames_out: IntCounter,
     /// `fleet_overloaded_total`: requests refused and messages dropped because a bound was reached.
     pub overloaded: IntCounter,
+    /// `fleet_outbound_total{outcome}`: HTTP requests of objects; `outcome` is `answered` (whatever the status), `refused`,
+    /// `timed_out`, `too_large`, `busy`, `failed` or `invalid`.
+    pub outbound: IntCounterVec,
     /// `fleet_panics_total`: turns that panicked.
     pub panics: IntCounter,
 }
@@ -93,6 +96,7 @@ impl Metrics {
             frames_in: frames.with_label_values(&["in"]),
             frames_out: frames.with_label_values(&["out"]),
             overloaded: make.counter("fleet_overloaded_total", "Requests refused and messages dropped at a bound"),
+            outbound: make.counters("fleet_outbound_total", "HTTP requests of objects, by outcome", &["outcome"]),
             panics: make.counter("fleet_panics_total", "Turns that panicked"),
             registry,
         }

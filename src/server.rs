@@ -77,7 +77,14 @@ impl Server {
         let storage = Storage::open(options, &metrics)?;
         let tasks = TaskTracker::new();
         let stopping = CancellationToken::new();
-        let namespace = Namespace::new(storage.clone(), registry, object_options(&config), metrics.clone(), &tasks);
+        let namespace = Namespace::new(
+            storage.clone(),
+            registry,
+            object_options(&config),
+            metrics.clone(),
+            object::Services::default(),
+            &tasks,
+        );
         let edge = Edge {
             namespace,
             storage,

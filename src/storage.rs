@@ -16,6 +16,7 @@
 //! | `queue` | first in, first out; numbers, bounds, what is accepted |
 //! | `batch` | many write sets as one, and its rows |
 //! | `writer`, `recovery` | the thread: commits; what happens when one fails |
+//! | `stepper` | the writer without a thread, for simulations |
 //! | `gate` | what became of each write set |
 //! | `tombstones`, `reaper` | which rows are dead; removing them |
 //! | `reader` | the pool of connections that read; objects and their children |
@@ -45,6 +46,7 @@ mod reserve;
 mod rows;
 mod schema;
 mod sql;
+mod stepper;
 #[cfg(test)]
 mod tests;
 mod tombstones;
@@ -64,8 +66,9 @@ use rusqlite::Connection;
 
 pub use self::error::Error;
 pub use self::inbox::Received;
-pub use self::rows::Range;
-pub use self::write_set::{Child, CommitError, Outcome, Position, Record, Send, Seq, Space, WriteSet};
+pub use self::rows::{Range, Row};
+pub use self::stepper::{Fate, Stepper};
+pub use self::write_set::{Child, CommitError, Outcome, Position, Record, Send, Seq, Space, Value, WriteSet};
 
 use crate::limits::{LOG_BYTES, RESERVE_BYTES};
 use crate::metrics::Metrics;
@@ -94,6 +97,8 @@ pub struct Options {
     pub log_bytes: u64,
     /// Disk space held in reserve for deletions on a full disk, in bytes.
     pub reserve_bytes: u64,
+    /// Whether commits are synced to the disk. Without, a power loss may undo what was acknowledged: for simulations.
+    pub sync: bool,
 }
 
 impl Default for Options {
@@ -104,6 +109,7 @@ impl Default for Options {
             busy_timeout: Duration::from_secs(5),
             log_bytes: LOG_BYTES,
             reserve_bytes: RESERVE_BYTES,
+            sync: true,
         }
     }
 }
@@ -137,6 +143,7 @@ pub struct Storage(Arc<Owner>);
 struct Shared {
     file: PathBuf,
     busy: Duration,
+    sync: bool,
     log_bytes: u64,
     queue: Queue,
     gate: Gate,
@@ -166,11 +173,27 @@ impl Storage {
     /// # Errors
     /// Any [`Error`] but [`Error::Closed`]; what was found is left as it was.
     pub fn open(options: Options, metrics: &Metrics) -> Result<Self, Error> {
-        let Options { data_dir, readers, busy_timeout: busy, log_bytes, reserve_bytes } = options;
+        let (storage, writer) = Self::prepare(options, metrics)?;
+        storage.start_threads(writer)?;
+        Ok(storage)
+    }
+
+    /// Opens the data directory without any thread: whoever holds the [`Stepper`] decides when what is queued is committed,
+    /// and how that ends.
+    ///
+    /// # Errors
+    /// As [`Storage::open`].
+    pub fn stepped(options: Options, metrics: &Metrics) -> Result<(Self, Stepper), Error> {
+        let (storage, writer) = Self::prepare(options, metrics)?;
+        Ok((storage, Stepper::new(writer)))
+    }
+
+    fn prepare(options: Options, metrics: &Metrics) -> Result<(Self, Writer), Error> {
+        let Options { data_dir, readers, busy_timeout: busy, log_bytes, reserve_bytes, sync } = options;
         let lock = DirectoryLock::take(&data_dir)?;
         let file = data_dir.join("fleet.db");
         let reserve = Reserve::new(data_dir.join("fleet.reserve"), reserve_bytes);
-        let writer = open_writer(&file, busy, &reserve)?;
+        let writer = open_writer(&file, busy, sync, &reserve)?;
         let (seq, objects) = reader::meta(&writer).map_err(Error::database)?;
         let tombstones = Tombstones::default();
         tombstones.restore(reader::tombstones(&writer).map_err(Error::database)?);
@@ -180,6 +203,7 @@ impl Storage {
         let shared = Arc::new(Shared {
             file,
             busy,
+            sync,
             log_bytes,
             queue: Queue::new(seq),
             gate: Gate::new(seq),
@@ -192,16 +216,14 @@ impl Storage {
             objects: AtomicU64::new(objects),
             metrics: metrics.clone(),
         });
-        let storage = Self(Arc::new(Owner { shared, threads: Mutex::default(), lock: Mutex::new(Some(lock)) }));
-        storage.start_threads(writer, seq, objects)?;
-        Ok(storage)
+        let writer = Writer::new(shared.clone(), writer, seq, objects);
+        Ok((Self(Arc::new(Owner { shared, threads: Mutex::default(), lock: Mutex::new(Some(lock)) })), writer))
     }
 
-    fn start_threads(&self, writer: Connection, seq: u64, objects: u64) -> Result<(), Error> {
+    fn start_threads(&self, writer: Writer) -> Result<(), Error> {
         let shared = &self.0.shared;
         let connect = || schema::checkpointer(&shared.file, shared.busy).map_err(Error::database);
         let (checkpointer, checker) = (connect()?, connect()?);
-        let writer = Writer::new(shared.clone(), writer, seq, objects);
         self.0.spawn("fleet-writer", move || writer.run())?;
         let shared = self.0.shared.clone();
         self.0.spawn("fleet-checkpoint", move || checkpoint::run(&shared, &checkpointer))?;
@@ -299,12 +321,12 @@ impl Storage {
 }
 
 /// Opens the database; on a full disk with what the reserve leaves.
-fn open_writer(file: &Path, busy: Duration, reserve: &Reserve) -> Result<Connection, Error> {
-    match schema::open(file, busy) {
+fn open_writer(file: &Path, busy: Duration, sync: bool, reserve: &Reserve) -> Result<Connection, Error> {
+    match schema::open(file, busy, sync) {
         Err(Error::Database { source }) if reserve.is_taken() => {
             tracing::warn!(%source, "the database cannot be opened; trying again without the disk space in reserve");
             reserve.release();
-            schema::open(file, busy)
+            schema::open(file, busy, sync)
         }
         result => result,
     }

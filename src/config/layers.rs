@@ -161,12 +161,13 @@ impl Layers {
         Err(Error::Settings(self.problems))
     }
 
-    /// Makes of a variable's text what its key has by default: a number, a list separated by commas, else a string.
+    /// Makes of a variable's text what its key has by default: a number, a switch, a list separated by commas, else a string.
     /// Text that is no such thing stays text, and is refused with what the key accepts.
     fn typed(&self, section: &str, key: &str, text: &str) -> Value {
         let string = || Value::String(text.to_owned());
         match self.defaults.get(section).and_then(|settings| settings.get(key)) {
             Some(Value::Integer(_)) => text.trim().parse().map_or_else(|_| string(), Value::Integer),
+            Some(Value::Boolean(_)) => text.trim().parse().map_or_else(|_| string(), Value::Boolean),
             Some(Value::Array(_)) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Value::Array(items.map(|item| Value::String(item.to_owned())).collect())

@@ -85,6 +85,8 @@ fn op1_variables_are_read_as_their_key_wants_them() {
         ("FLEET_LIMITS__SOCKETS", "5"),
         ("FLEET_LIMITS__MESSAGE_BYTES", "2 KiB"),
         ("FLEET_LIMITS__STORAGE_PER_OBJECT", "1000"),
+        ("FLEET_OUTBOUND__ALLOW", "127.0.0.1:9000, *.example.org"),
+        ("FLEET_OUTBOUND__ONLY_LISTED", "true"),
         ("FLEET_LOG__FORMAT", "json"),
     ])
     .unwrap();
@@ -95,6 +97,9 @@ fn op1_variables_are_read_as_their_key_wants_them() {
     assert_eq!(config.server.ping_interval, Duration::from_secs(90));
     assert_eq!((config.limits.sockets, config.limits.message_bytes), (5, 2048));
     assert_eq!(config.limits.storage_per_object, 1000);
+    let allowed: Vec<_> = config.outbound.allow.iter().map(ToString::to_string).collect();
+    assert_eq!(allowed, ["127.0.0.1:9000", "*.example.org"]);
+    assert!(config.outbound.only_listed);
     assert_eq!(config.log.format, LogFormat::Json);
 }
 
@@ -126,7 +131,7 @@ fn op1_unknown_keys_are_refused_with_the_nearest_name() {
         assert_eq!(problems(from_file(text)), [expected]);
     }
     for (text, advice) in [
-        ("qqqqqq = 1", "the sections are limits, log, routes, server, storage"),
+        ("qqqqqq = 1", "the sections are limits, log, outbound, routes, server, storage"),
         ("[log]\nqqqqqq = 1", "the keys of [log] are filter, format"),
     ] {
         let refusal = problems(from_file(text));
@@ -177,6 +182,12 @@ fn op1_bad_values_name_key_source_value_and_what_is_accepted() {
         ("[limits]\nobjects = 0", "a whole number of at least 1"),
         ("[limits]\nchildren_per_object = -1", "a whole number of at least 1"),
         ("[limits]\nsockets_per_object = 1.5", "a whole number of at least 1"),
+        ("[outbound]\ntimeout = \"0s\"", "a duration above zero"),
+        ("[outbound]\nbody_bytes = \"17 MiB\"", "a size from 1 B to 16 MiB"),
+        ("[outbound]\nconcurrent = 0", "a whole number of at least 1"),
+        ("[outbound]\nallow = [\"https://a.example\"]", "a list of hosts, addresses and networks"),
+        ("[outbound]\nallow = \"a.example\"", "a list of hosts, addresses and networks"),
+        ("[outbound]\nonly_listed = \"yes\"", "true or false"),
         ("[log]\nfilter = \"fleet=loud\"", "directives in the syntax of RUST_LOG"),
         ("[routes]\n\"ws/*\" = \"x\"", "a route's pattern to start with `/`"),
         ("[routes]\n\"/a.b\" = \"x\"", "every segment of the pattern `/a.b`"),
@@ -203,7 +214,8 @@ fn op1_what_is_printed_is_read_back() {
     let text = "[server]\nlisten = \"localhost:0\"\nallowed_origins = [\"https://A.example\", \"null\"]\n\
                 allowed_hosts = [\"a.example:1\"]\ntrusted_proxies = [\"::1\", \"10.0.0.0/8\"]\n\
                 shutdown_grace = \"0s\"\nping_interval = \"1h 5ms\"\n[limits]\nmessage_bytes = 1025\n\
-                storage_per_object = \"3 GiB\"\n[log]\nformat = \"json\"\n[routes]\n\"/ws/*\" = \"x\"";
+                storage_per_object = \"3 GiB\"\n[outbound]\nallow = [\"*.A.example:1\", \"[::1]:2\", \"10.1.0.0/8\"]\n\
+                only_listed = true\ntimeout = \"5s\"\n[log]\nformat = \"json\"\n[routes]\n\"/ws/*\" = \"x\"";
     let config = from_file(text).unwrap();
     assert_eq!(from_file(&config.to_toml()).unwrap(), config);
     assert_eq!(config.routes.class_of(&crate::path::ObjectPath::parse("/ws/1").unwrap()), Some("x"));

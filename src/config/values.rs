@@ -34,6 +34,11 @@ pub(super) fn read_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u
     })
 }
 
+/// `true` or `false`.
+pub(super) fn read_switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    read(deserializer, "true or false", Value::as_bool)
+}
+
 /// A path of a directory that is not empty.
 pub(super) fn read_directory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     read(deserializer, "the path of a directory such as \"./data\"", |value| {

@@ -48,7 +48,7 @@ pub(super) fn upgrade(edge: &Edge, path: &str, mut request: Request) -> Result<R
     if edge.stopping.is_cancelled() {
         return Err(Error::new(Code::Unavailable, "the server is shutting down"));
     }
-    let socket = edge.namespace.socket(&path, offered.unwrap_or_default(), Some(Box::new(head_of(&request))))?;
+    let socket = edge.namespace.socket(&path, offered.unwrap_or_default())?.upgraded(head_of(&request));
     if let Some(version) = offered {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(version.name()));
     }

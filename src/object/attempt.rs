@@ -2,11 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::Error;
 use super::body::{Body, Live, Stored};
-use super::commit::Run;
+use super::commit::{Changed, Run};
 use super::event::{Answer, Caller, Effect};
 use super::instance::{Input, Output};
 use super::namespace::{Inner, Slot};
@@ -17,15 +18,15 @@ use crate::protocol::{self, Code, Id, Version};
 use crate::storage::Record;
 
 /// Where an event comes from.
-pub(super) struct Source {
+pub(super) struct Source<'a> {
     pub(super) caller: Caller,
     /// The socket whose message it is.
-    pub(super) sender: Option<Arc<Session>>,
+    pub(super) sender: Option<&'a Arc<Session>>,
     /// By what the sender recognises the answer, once the class has said so.
     pub(super) id: Option<Id>,
 }
 
-impl Source {
+impl<'a> Source<'a> {
     pub(super) fn new(caller: Caller) -> Self {
         Self { caller, sender: None, id: None }
     }
@@ -36,8 +37,8 @@ impl Source {
     }
 
     /// A socket.
-    pub(super) fn socket(session: &Arc<Session>) -> Self {
-        Self { sender: Some(Arc::clone(session)), ..Self::new(Caller::Socket(session.id())) }
+    pub(super) fn socket(session: &'a Arc<Session>) -> Self {
+        Self { sender: Some(session), ..Self::new(Caller::Socket(session.id())) }
     }
 }
 
@@ -48,19 +49,19 @@ impl Inner {
         slot: &Arc<Slot>,
         body: &mut Body,
         run: &mut Run,
-        source: &mut Source,
+        source: &mut Source<'_>,
         input: Input<'_>,
     ) -> Result<Output, Error> {
         let (Some(stored), Some(live)) = (&mut body.stored, &mut body.live) else {
             return Err(Error::internal("a turn without an activated class"));
         };
-        let before = stored.record.clone();
+        let before = Sizes::of(&stored.record);
         let mut turn = Turn::new(self, &slot.path, live.definition.children, stored, &body.sockets, &source.caller);
         if let Input::Open(_, upgrade) = input {
             turn.upgrade = upgrade;
         }
         let tells_state = live.definition.tells_state;
-        let whole = tells_state && source.sender.as_ref().is_some_and(|sender| sender.version() == Version::V1);
+        let whole = tells_state && source.sender.is_some_and(|sender| sender.version() == Version::V1);
         let result = catch_unwind(AssertUnwindSafe(|| {
             let output = live.class.deliver(&mut turn, input)?;
             let state = match turn.draft.published {
@@ -77,7 +78,7 @@ impl Inner {
         let mut draft = turn.draft;
         source.id = draft.id.take();
         let result = match result {
-            Ok(Ok((output, state))) => match self.keep(slot, stored, live, run, &before, &draft) {
+            Ok(Ok((output, state))) => match self.keep(slot, stored, live, run, before, &draft) {
                 Ok(()) => {
                     Self::accept(slot, body, run, draft, source, state);
                     return Ok(output);
@@ -94,7 +95,7 @@ impl Inner {
             }
         };
         draft.undo(&mut stored.children);
-        stored.record = before;
+        before.restore(&mut stored.record);
         live.class = live.definition.make(Some(&live.saved))?;
         result
     }
@@ -106,37 +107,38 @@ impl Inner {
         stored: &mut Stored,
         live: &mut Live,
         run: &mut Run,
-        before: &Record,
+        before: Sizes,
         draft: &Draft,
     ) -> Result<(), Error> {
         let changed = *run.scratch != *live.saved;
-        if changed {
-            if run.scratch.len() > STATE_BYTES {
-                let text = format!("state is {} bytes; the limit is {STATE_BYTES}", run.scratch.len());
-                return Err(Error::new(Code::TooLarge, text));
-            }
-            let old = before.state.as_ref().map_or(0, |state| state.len());
-            stored.record.bytes = (stored.record.bytes + run.scratch.len() as u64).saturating_sub(old as u64);
-            stored.record.state = Some(run.scratch.as_slice().into());
-        }
         run.wrote = changed || draft.has_writes();
-        if run.wrote {
-            let limit = live.definition.storage_bytes.unwrap_or(self.options.storage_per_object);
-            if stored.record.bytes > limit && stored.record.bytes > before.bytes {
-                return Err(storage_full(&slot.path, stored.record.bytes, limit));
-            }
-            if !stored.exists {
-                self.check_object_limit()?;
-            }
-            if let (true, Some(state)) = (changed, &stored.record.state) {
-                live.saved = Arc::clone(state);
-            }
-            // A row whose size stays does not change the record.
-            if changed || !stored.exists || stored.record != *before || !draft.children.is_empty() {
-                run.set.record = Some(stored.record.clone());
-            }
-            stored.exists = true;
+        if !run.wrote {
+            return Ok(());
         }
+        if changed {
+            let (old, new) = (stored.state_bytes, run.scratch.len());
+            if new > STATE_BYTES {
+                return Err(Error::new(Code::TooLarge, format!("state is {new} bytes; the limit is {STATE_BYTES}")));
+            }
+            stored.record.bytes = (stored.record.bytes + new as u64).saturating_sub(old as u64);
+        }
+        let limit = live.definition.storage_bytes.unwrap_or(self.options.storage_per_object);
+        if stored.record.bytes > limit && stored.record.bytes > before.bytes {
+            return Err(storage_full(&slot.path, stored.record.bytes, limit));
+        }
+        if !stored.exists {
+            self.check_object_limit()?;
+        }
+        if changed {
+            stored.state_bytes = run.scratch.len();
+            std::mem::swap(&mut live.saved, &mut run.scratch);
+            run.changed = Changed::State;
+        }
+        // A row whose size stays does not change the record.
+        if !stored.exists || before != Sizes::of(&stored.record) {
+            run.changed = run.changed.max(Changed::Record);
+        }
+        stored.exists = true;
         Ok(())
     }
 
@@ -159,7 +161,7 @@ impl Inner {
             if body.sockets.all().len() > body.sockets.whole() && !change.is_empty() {
                 run.effects.push(Effect::Change(body.sockets.of(Version::V2), change));
             }
-            if let (Some(Output::Json(state)), Some(sender)) = (state, &source.sender) {
+            if let (Some(Output::Json(state)), Some(sender)) = (state, source.sender) {
                 let frame = protocol::state(&state);
                 // Kept only if there is somebody else to tell.
                 run.told = Some((sender.id(), (body.sockets.whole() > 1).then(|| frame.clone())));
@@ -171,12 +173,32 @@ impl Inner {
                 });
             }
         }
-        let Some(sender) = &source.sender else { return };
-        let sender = Arc::clone(sender);
+        let Some(sender) = source.sender.map(Arc::clone) else { return };
         match draft.take_answer(source.id.as_ref()) {
             Some(answer) => run.effects.push(Effect::Answer(sender, answer)),
             None if !answered => run.effects.push(Effect::Handled(sender)),
             None => {}
         }
+    }
+}
+
+/// The parts of a record that turns change, but for the state.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Sizes {
+    children: u64,
+    next_ordinal: u64,
+    bytes: u64,
+    rows: u64,
+}
+
+impl Sizes {
+    fn of(record: &Record) -> Self {
+        let Record { children, next_ordinal, bytes, rows, .. } = *record;
+        Self { children, next_ordinal, bytes, rows }
+    }
+
+    fn restore(self, record: &mut Record) {
+        let Self { children, next_ordinal, bytes, rows } = self;
+        (record.children, record.next_ordinal, record.bytes, record.rows) = (children, next_ordinal, bytes, rows);
     }
 }

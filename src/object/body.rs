@@ -24,7 +24,10 @@ pub(crate) struct Body {
 
 /// The object's record and list of children, as of its last turn.
 pub(super) struct Stored {
+    /// Its state is that of the last run; newer is what the class saved.
     pub(super) record: Record,
+    /// What the state counts towards the object's storage.
+    pub(super) state_bytes: usize,
     /// Whether the record is in storage, or on its way.
     pub(super) exists: bool,
     pub(super) children: Option<Children>,
@@ -36,7 +39,7 @@ pub(super) struct Live {
     pub(super) definition: Arc<Definition>,
     pub(super) class: Box<dyn Instance>,
     /// Its encoded value after the last turn that succeeded: what a failed turn goes back to.
-    pub(super) saved: Arc<[u8]>,
+    pub(super) saved: Vec<u8>,
     _active: Gauge,
 }
 
@@ -62,7 +65,7 @@ impl Body {
     }
 
     /// The class is in memory from here on.
-    pub(super) fn wake(&mut self, definition: &Arc<Definition>, class: Box<dyn Instance>, saved: Arc<[u8]>) {
+    pub(super) fn wake(&mut self, definition: &Arc<Definition>, class: Box<dyn Instance>, saved: Vec<u8>) {
         self.asleep = None;
         let gauge = Gauge::new(&definition.active);
         self.live = Some(Live { definition: Arc::clone(definition), class, saved, _active: gauge });

@@ -5,7 +5,8 @@
 //! because what it has seen may not be durable yet.
 
 use std::sync::Arc;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::attempt::Source;
 use super::body::{Body, Joined};
@@ -23,6 +24,7 @@ use crate::storage::{Seq, WriteSet};
 /// What the turns of one run have done so far.
 pub(super) struct Run {
     pub(super) set: WriteSet,
+    pub(super) changed: Changed,
     pub(super) effects: Vec<Effect>,
     /// Whether sockets are to be told the state.
     pub(super) published: bool,
@@ -40,10 +42,22 @@ pub(super) struct Run {
     pub(super) now: Instant,
 }
 
+/// How much of the object's record the turns of a run changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) enum Changed {
+    #[default]
+    Nothing,
+    /// Anything but the state.
+    Record,
+    /// The state, and perhaps the rest.
+    State,
+}
+
 impl Run {
     pub(super) fn new(path: &ObjectPath) -> Self {
         Self {
             set: WriteSet::new(path.clone()),
+            changed: Changed::Nothing,
             effects: Vec::new(),
             published: false,
             told: None,
@@ -98,11 +112,22 @@ impl Inner {
         drop(slot.core.lock().post(event, room));
     }
 
+    /// Puts the record as the last turn left it into the write set.
+    fn finish(body: &mut Body, run: &mut Run) {
+        let changed = std::mem::take(&mut run.changed);
+        let Some(stored) = body.stored.as_mut().filter(|_| changed > Changed::Nothing) else { return };
+        if let Some(live) = body.live.as_ref().filter(|_| changed == Changed::State) {
+            stored.record.state = Some(live.saved.as_slice().into());
+        }
+        run.set.record = Some(stored.record.clone());
+    }
+
     /// Hands the run's write set to storage and its effects on, to wait for it.
     pub(super) fn commit(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run) {
         if run.published {
             self.tell_state(slot, body, run);
         }
+        Self::finish(body, run);
         let set = std::mem::replace(&mut run.set, WriteSet::new(slot.path.clone()));
         let cleared = set.clear;
         let keys: Vec<Box<str>> = set.rows.keys().map(|(_, key)| key.clone()).collect();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Error;
 use super::attempt::Source;
 use super::body::{Body, Stored};
-use super::commit::Run;
+use super::commit::{Changed, Run};
 use super::event::{Caller, Effect, Event};
 use super::instance::{Input, Output};
 use super::namespace::{Inner, Slot};
@@ -81,7 +81,7 @@ impl Inner {
             listed = turn.unlist(name)?;
             run.set.merge(turn.draft.write_set(&slot.path));
             if listed {
-                run.set.record = Some(stored.record.clone());
+                run.changed = run.changed.max(Changed::Record);
             }
         }
         if !listed && !self.is_live(&subtree) && self.storage.objects(&subtree, None, 1)?.is_empty() {
@@ -106,7 +106,8 @@ impl Inner {
             let exists = found.is_some();
             let record = found.unwrap_or_else(|| Record::new(self.registry.class_for(&slot.path)));
             let rows = Rows::load(&self.storage, &slot.path, record.rows)?;
-            body.stored = Some(Stored { record, exists, children: None, rows });
+            let state_bytes = record.state.as_ref().map_or(0, |state| state.len());
+            body.stored = Some(Stored { record, state_bytes, exists, children: None, rows });
         }
         Ok(())
     }
@@ -122,7 +123,7 @@ impl Inner {
         let class = definition.make(stored.record.state.as_deref())?;
         let mut saved = Vec::new();
         class.save(&mut saved)?;
-        body.wake(&definition, class, saved.into());
+        body.wake(&definition, class, saved);
         self.metrics.activations.inc();
         let activated = self.attempt(slot, body, run, &mut Source::runtime(), Input::Activate);
         if activated.is_err() {

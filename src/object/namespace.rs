@@ -21,6 +21,7 @@ use super::body::Body;
 use super::event::Event;
 use super::idle::Idle;
 use super::registry::Registry;
+use super::services::Services;
 use super::session::Session;
 use super::slot::{Core, Life, Posted};
 use super::turn::SocketId;
@@ -109,6 +110,7 @@ impl Inner {
         registry: Registry,
         options: Options,
         metrics: Metrics,
+        services: Services,
         tasks: TaskTracker,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -122,8 +124,8 @@ impl Inner {
             storage,
             registry,
             options,
-            clock: Clock::system(),
-            random: Random::system(),
+            clock: services.clock,
+            random: services.random,
             metrics,
             tasks,
             runtime: Handle::current(),

@@ -14,6 +14,9 @@ use crate::storage::{self, Outcome, Range, Seq, Space, Storage};
 /// A value, shared with whoever writes it.
 pub(super) type Value = Arc<[u8]>;
 
+/// Keys and values.
+type Found = Vec<(Box<str>, Value)>;
+
 /// The class's rows of one object, as of its last turn.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
@@ -130,7 +133,7 @@ impl Rows {
         range: &Range,
         cleared: bool,
         writes: &BTreeMap<Box<str>, Option<Value>>,
-    ) -> Result<(Vec<(Box<str>, Value)>, bool), storage::Error> {
+    ) -> Result<(Found, bool), storage::Error> {
         let mut page = Page { found: Vec::new(), bytes: 0, range };
         let bounds = (as_str(&range.start), as_str(&range.end));
         if is_empty(bounds) {
@@ -145,9 +148,10 @@ impl Rows {
             if range.reverse { Box::new(over.into_iter().rev()) } else { Box::new(over.into_iter()) };
         let mut next_over = over.next();
         let mut rest = range.clone();
-        while !cleared && !self.complete {
+        let on_disk = !cleared && !self.complete;
+        loop {
             rest.limit = range.limit.saturating_sub(page.found.len()) + 1;
-            let stored = storage.rows(path, Space::User, &rest)?;
+            let stored = if on_disk { storage.rows(path, Space::User, &rest)? } else { Found::new() };
             let Some((last, _)) = stored.last() else { break };
             let after = Bound::Excluded(last.clone());
             *(if range.reverse { &mut rest.end } else { &mut rest.start }) = after;
@@ -220,7 +224,7 @@ fn is_empty(bounds: (Bound<&str>, Bound<&str>)) -> bool {
 }
 
 struct Page<'a> {
-    found: Vec<(Box<str>, Value)>,
+    found: Found,
     bytes: usize,
     range: &'a Range,
 }

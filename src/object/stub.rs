@@ -16,6 +16,7 @@ use super::event::{Event, Reply};
 use super::idle;
 use super::namespace::{Inner, Offered, Options, Slot};
 use super::registry::Registry;
+use super::services::Services;
 use super::session::{Drained, Outgoing, Session};
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
@@ -44,8 +45,15 @@ pub struct Listed {
 
 impl Namespace {
     /// Objects on that storage. Tasks are spawned on `tasks`, one of which runs until it is dropped or aborted.
-    pub fn new(storage: Storage, registry: Registry, options: Options, metrics: Metrics, tasks: &TaskTracker) -> Self {
-        Self(Inner::new(storage, registry, options, metrics, tasks.clone()))
+    pub fn new(
+        storage: Storage,
+        registry: Registry,
+        options: Options,
+        metrics: Metrics,
+        services: Services,
+        tasks: &TaskTracker,
+    ) -> Self {
+        Self(Inner::new(storage, registry, options, metrics, services, tasks.clone()))
     }
 
     /// Lets idle objects hibernate, for as long as the future is polled.
@@ -117,22 +125,17 @@ impl Namespace {
         Ok(listed.collect())
     }
 
-    /// Takes a place for a socket; [`Socket::open`] then joins the object, whose class is shown the request.
+    /// Takes a place for a socket; [`Socket::open`] then joins the object.
     ///
     /// # Errors
     /// `unavailable` when the object or the server has as many sockets as it may.
-    pub fn socket(
-        &self,
-        path: &ObjectPath,
-        version: Version,
-        upgrade: Option<Box<http::Request<()>>>,
-    ) -> Result<Socket, Error> {
+    pub fn socket(&self, path: &ObjectPath, version: Version) -> Result<Socket, Error> {
         let (slot, session) = self.0.session(path, version)?;
         Ok(Socket {
             namespace: Arc::clone(&self.0),
             slot,
             session,
-            upgrade,
+            upgrade: None,
             asked: VecDeque::new(),
             refused: false,
             over: false,
@@ -174,6 +177,13 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// Shows the class the request that opens it.
+    #[must_use]
+    pub fn upgraded(mut self, request: http::Request<()>) -> Self {
+        self.upgrade = Some(Box::new(request));
+        self
+    }
+
     /// Joins the object: if its class tells the state, the first frame will be that. Asks for the state anew when called
     /// again.
     ///

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio_util::task::TaskTracker;
 
-use super::{Class, Error, Namespace, Options, Registry, Turn, json, unknown_method};
+use super::{Class, Error, Namespace, Options, Registry, Services, Turn, json, unknown_method};
 use crate::metrics::Metrics;
 use crate::path::{ObjectName, ObjectPath};
 use crate::protocol::{Change, Code};
@@ -82,7 +82,14 @@ impl World {
         let storage = storage::Options { data_dir: data.path().to_owned(), ..storage::Options::default() };
         let storage = Storage::open(storage, &metrics).expect("storage opens");
         let registry = Registry::new::<Moody>(&metrics).expect("a registry");
-        let namespace = Namespace::new(storage.clone(), registry, options, metrics.clone(), &TaskTracker::new());
+        let namespace = Namespace::new(
+            storage.clone(),
+            registry,
+            options,
+            metrics.clone(),
+            Services::default(),
+            &TaskTracker::new(),
+        );
         Self { namespace, storage, metrics, _data: data }
     }
 

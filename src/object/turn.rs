@@ -58,7 +58,7 @@ pub(super) struct Draft {
     pub(super) deleted: Vec<ObjectPath>,
     /// Whether every row that there was is dropped.
     pub(super) cleared: bool,
-    pub(super) rows: BTreeMap<Box<str>, Option<Value>>,
+    pub(super) rows: BTreeMap<Box<str>, Write>,
     row_bytes: usize,
     pub(super) sockets: SocketChanges,
     pub(super) published: Option<Change>,
@@ -68,14 +68,17 @@ pub(super) struct Draft {
     transactions: usize,
 }
 
+/// What is written to a row: a value, or that there is none.
+type Write = Option<Value>;
+
 /// One step back.
 enum Undo {
     Created(ObjectName),
     Removed(u64, Child),
     /// A row as the turn had left it before; `None` if it had not touched it.
-    Row(Box<str>, Option<Option<Value>>),
+    Row(Box<str>, Option<Write>),
     /// All that the turn had written before it dropped everything.
-    Cleared(bool, BTreeMap<Box<str>, Option<Value>>),
+    Cleared(bool, BTreeMap<Box<str>, Write>),
 }
 
 impl<'a> Turn<'a> {

@@ -12,7 +12,7 @@ use rusqlite::{CachedStatement, Connection, params};
 use super::queue::Numbered;
 use super::sql;
 use super::tombstones::Tombstones;
-use super::{Child, Position, Record, Send, Seq, Space, WriteSet, wakes};
+use super::{Child, Position, Record, Send, Seq, Space, Value, WriteSet, wakes};
 use crate::path::ObjectPath;
 
 /// What happens to a row of `objects`.
@@ -34,7 +34,7 @@ pub(super) struct Batch {
     objects: BTreeMap<ObjectPath, (u64, Put)>,
     agents: BTreeMap<(ObjectPath, u64), (u64, Option<Child>)>,
     /// By [`Space::place`] and key.
-    rows: BTreeMap<(ObjectPath, Box<str>), (u64, Option<Arc<[u8]>>)>,
+    rows: BTreeMap<(ObjectPath, Box<str>), (u64, Option<Value>)>,
     wakes: BTreeMap<ObjectPath, (u64, Option<u64>)>,
     /// With position and sender; in the order of targets once all are there.
     sends: Vec<(Position, ObjectPath, Send)>,

@@ -182,6 +182,21 @@ impl Queue {
         }
     }
 
+    /// The first write sets that are queued, at most so many; none if there are none.
+    pub(super) fn take_some(&self, most: usize) -> VecDeque<Numbered> {
+        let mut state = self.state.lock();
+        let count = state.sets.len().min(most);
+        let some: VecDeque<_> = state.sets.drain(..count).collect();
+        state.rows -= some.iter().map(|set| set.rows).sum::<usize>();
+        state.bytes -= some.iter().map(|set| set.bytes).sum::<usize>();
+        some
+    }
+
+    /// How many write sets are queued.
+    pub(super) fn len(&self) -> usize {
+        self.state.lock().sets.len()
+    }
+
     /// A batch has been decided: whoever waits for room is woken if there is some.
     pub(super) fn batch_ended(&self) {
         let mut state = self.state.lock();

@@ -16,7 +16,7 @@ use super::writer::{Writer, put_meta};
 use super::{CommitError, gate, reader, schema};
 
 /// How often a database that cannot be written, or a full disk, is tried again.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const DISK_FULL: &str = "the disk is full";
 
 impl Writer {
@@ -43,7 +43,7 @@ impl Writer {
         self.reaper.reset();
         self.connection = None;
         if first.is_none() {
-            self.rest_until = Instant::now() + PROBE_INTERVAL;
+            self.rest_until = Instant::now() + self.probe_interval;
         }
         if mode == Mode::DeletesOnly {
             shared.reserve.release();
@@ -77,7 +77,7 @@ impl Writer {
         if !due {
             return;
         }
-        self.probe_at = Instant::now() + PROBE_INTERVAL;
+        self.probe_at = Instant::now() + self.probe_interval;
         let recovered = match mode {
             Mode::DeletesOnly => self.regain_space(),
             _ => self.probe(),
@@ -122,7 +122,7 @@ impl Writer {
 
     /// Opens the database again and reads what is stored.
     fn reopen(&mut self) -> rusqlite::Result<Connection> {
-        let connection = schema::writer(&self.shared.file, self.shared.busy)?;
+        let connection = schema::writer(&self.shared.file, self.shared.busy, self.shared.sync)?;
         let (seq, objects) = reader::meta(&connection)?;
         let tombstones = reader::tombstones(&connection)?;
         (self.seq, self.objects) = (seq, objects);

@@ -1,15 +1,17 @@
 //! The key/value pairs of an object, in the order of key bytes.
 
 use std::ops::Bound;
-use std::sync::Arc;
 
 use rusqlite::OptionalExtension;
-use rusqlite::types::Value;
+use rusqlite::types;
 
 use super::error::Error;
 use super::reader::text;
-use super::{Space, Storage, sql};
+use super::{Space, Storage, Value, sql};
 use crate::path::ObjectPath;
+
+/// A row: its key and its value.
+pub type Row = (Box<str>, Value);
 
 /// Which rows to read, and how many at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,12 +39,12 @@ impl Range {
     }
 
     /// The first value behind it.
-    fn behind(&self) -> Value {
+    fn behind(&self) -> types::Value {
         match &self.end {
             // Every text is below every blob.
-            Bound::Unbounded => Value::Blob(Vec::new()),
-            Bound::Included(key) => Value::Text(successor(key)),
-            Bound::Excluded(key) => Value::Text(key.to_string()),
+            Bound::Unbounded => types::Value::Blob(Vec::new()),
+            Bound::Included(key) => types::Value::Text(successor(key)),
+            Bound::Excluded(key) => types::Value::Text(key.to_string()),
         }
     }
 }
@@ -57,7 +59,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`Error::Database`] and [`Error::Closed`].
-    pub fn get(&self, path: &ObjectPath, space: Space, key: &str) -> Result<Option<Arc<[u8]>>, Error> {
+    pub fn get(&self, path: &ObjectPath, space: Space, key: &str) -> Result<Option<Value>, Error> {
         let shared = &self.0.shared;
         let place = space.place(path);
         let floor = shared.tombstones.floor(&place);
@@ -73,7 +75,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`Error::Database`] and [`Error::Closed`].
-    pub fn rows(&self, path: &ObjectPath, space: Space, range: &Range) -> Result<Vec<(Box<str>, Arc<[u8]>)>, Error> {
+    pub fn rows(&self, path: &ObjectPath, space: Space, range: &Range) -> Result<Vec<Row>, Error> {
         let shared = &self.0.shared;
         let place = space.place(path);
         let floor = shared.tombstones.floor(&place);

@@ -33,12 +33,12 @@ const READER_CACHE_KIB: i64 = 2 << 10;
 ///
 /// # Errors
 /// [`Error::Damaged`], [`Error::Newer`], [`Error::Directory`] or [`Error::Database`].
-pub(super) fn open(file: &Path, busy: Duration) -> Result<Connection, Error> {
+pub(super) fn open(file: &Path, busy: Duration, sync: bool) -> Result<Connection, Error> {
     let fresh = check_header(file)?;
     let damaged = |error: rusqlite::Error| refusal(file, error);
     let mut connection = connect(file, fresh, busy).map_err(damaged)?;
     if fresh {
-        create(&connection).map_err(damaged)?;
+        create(&connection, sync).map_err(damaged)?;
     }
     let found: u32 = connection.query_row("PRAGMA user_version", (), |row| row.get(0)).map_err(damaged)?;
     if found > VERSION {
@@ -48,7 +48,7 @@ pub(super) fn open(file: &Path, busy: Duration) -> Result<Connection, Error> {
     let tables: u32 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0)).map_err(damaged)?;
     tracing::debug!(version = found, tables, "database opened");
-    configure_writer(&connection).map_err(damaged)?;
+    configure_writer(&connection, sync).map_err(damaged)?;
     match MIGRATIONS.to_latest(&mut connection) {
         Ok(()) => Ok(connection),
         Err(rusqlite_migration::Error::RusqliteError { err, .. }) => Err(damaged(err)),
@@ -57,9 +57,9 @@ pub(super) fn open(file: &Path, busy: Duration) -> Result<Connection, Error> {
 }
 
 /// The writer's connection to a file that [`open`] has seen.
-pub(super) fn writer(file: &Path, busy: Duration) -> rusqlite::Result<Connection> {
+pub(super) fn writer(file: &Path, busy: Duration, sync: bool) -> rusqlite::Result<Connection> {
     let connection = connect(file, false, busy)?;
-    configure_writer(&connection)?;
+    configure_writer(&connection, sync)?;
     Ok(connection)
 }
 
@@ -130,10 +130,10 @@ fn connect(file: &Path, fresh: bool, busy: Duration) -> rusqlite::Result<Connect
 
 /// What can only be chosen before the first table, and what makes the file ours, in this order: the application id must
 /// stand in the file itself before the log takes over.
-fn create(connection: &Connection) -> rusqlite::Result<()> {
+fn create(connection: &Connection, sync: bool) -> rusqlite::Result<()> {
     connection.pragma_update(None, "page_size", PAGE_BYTES.cast_signed())?;
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "synchronous", synchronous(sync))?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0))?;
     if mode != "wal" {
@@ -142,7 +142,11 @@ fn create(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn configure_writer(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "synchronous", "FULL")?;
+fn configure_writer(connection: &Connection, sync: bool) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "synchronous", synchronous(sync))?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)
+}
+
+fn synchronous(sync: bool) -> &'static str {
+    if sync { "FULL" } else { "OFF" }
 }

@@ -134,7 +134,7 @@ mod tests {
         let declared = include_str!("sql.rs").matches("pub(super) const ").count() - 1;
         assert_eq!(ALL.len(), declared, "a statement is missing from the list");
         let dir = tempfile::tempdir().unwrap();
-        let connection = super::super::schema::open(&dir.path().join("db"), std::time::Duration::ZERO).unwrap();
+        let connection = super::super::schema::open(&dir.path().join("db"), std::time::Duration::ZERO, true).unwrap();
         for sql in &ALL[3..] {
             let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             // Parameters are left NULL: the plan does not depend on them.

@@ -1,11 +1,16 @@
 //! Tests of storage as a whole, on real files.
 
+mod batches;
 mod bounds;
 mod deletes;
 mod failures;
 mod files;
+mod inbox;
 mod model;
+mod rows;
+mod wakes;
 
+use std::ops::Bound;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
@@ -52,6 +57,37 @@ pub(super) fn list(at: &str, ordinal: u64, child: &str) -> WriteSet {
 /// A write set of the parent that deletes subtrees.
 pub(super) fn delete(prefixes: &[&str]) -> WriteSet {
     WriteSet { deleted: prefixes.iter().map(|prefix| path(prefix)).collect(), ..WriteSet::new(path("/")) }
+}
+
+/// A write set that puts or deletes one of the class's rows.
+pub(super) fn row(at: &str, key: &str, value: Option<&str>) -> WriteSet {
+    let value = value.map(|value| value.as_bytes().into());
+    WriteSet { rows: [((Space::User, key.into()), value)].into(), ..WriteSet::new(path(at)) }
+}
+
+/// A write set that drops the class's rows.
+pub(super) fn clear(at: &str) -> WriteSet {
+    WriteSet { clear: true, ..WriteSet::new(path(at)) }
+}
+
+/// A write set that says when to wake its object.
+pub(super) fn wake(at: &str, time: Option<u64>) -> WriteSet {
+    WriteSet { wake: Some(time), ..WriteSet::new(path(at)) }
+}
+
+/// A write set that sends messages, each to one target.
+pub(super) fn send(at: &str, messages: &[(&str, &str)]) -> WriteSet {
+    let send = |(target, message): &(&str, &str)| Send { target: path(target), message: message.as_bytes().into() };
+    WriteSet { sends: messages.iter().map(send).collect(), ..WriteSet::new(path(at)) }
+}
+
+/// Everything, in one answer.
+pub(super) fn whole() -> Range {
+    Range { start: Bound::Unbounded, end: Bound::Unbounded, reverse: false, limit: usize::MAX, bytes: usize::MAX }
+}
+
+pub(super) fn utf8(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 /// Storage in a directory of its own.
@@ -132,6 +168,34 @@ impl Bed {
     pub(super) fn children(&self, at: &str) -> Vec<(u64, String)> {
         let children = self.storage().children(&path(at)).unwrap();
         children.into_iter().map(|(ordinal, child)| (ordinal, child.name.to_string())).collect()
+    }
+
+    /// Rows of the class as text.
+    pub(super) fn rows(&self, at: &str) -> Vec<(String, String)> {
+        let rows = self.storage().rows(&path(at), Space::User, &whole()).unwrap();
+        rows.into_iter().map(|(key, value)| (key.into(), utf8(&value))).collect()
+    }
+
+    /// Who is to be woken, with the time.
+    pub(super) fn due(&self) -> Vec<(String, u64)> {
+        let due = self.storage().due(u64::MAX, usize::MAX).unwrap();
+        due.into_iter().map(|(path, at)| (path.to_string(), at)).collect()
+    }
+
+    /// Messages that wait, with their senders.
+    pub(super) fn inbox(&self, target: &str) -> Vec<(String, String)> {
+        let inbox = self.storage().inbox(&path(target), None, usize::MAX).unwrap();
+        inbox.into_iter().map(|received| (received.sender.to_string(), utf8(&received.message))).collect()
+    }
+
+    /// Who has messages waiting.
+    pub(super) fn inboxes(&self) -> Vec<String> {
+        self.storage().inboxes(None, usize::MAX).unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    /// Rows of a table, dead ones too.
+    pub(super) fn stored(&self, table: &str) -> u32 {
+        self.raw().query_row(&format!("SELECT count(*) FROM {table}"), (), |row| row.get(0)).unwrap()
     }
 
     /// A raw connection to the same file.

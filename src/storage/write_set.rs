@@ -73,6 +73,9 @@ impl Space {
     }
 }
 
+/// What a row holds; storage does not look into it.
+pub type Value = Arc<[u8]>;
+
 /// A message to another object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Send {
@@ -109,7 +112,7 @@ pub struct WriteSet {
     /// Drop every row of [`Space::User`] that is older than this write set; applied after `deleted` and before `rows`.
     pub clear: bool,
     /// Final values of rows; `None` deletes.
-    pub rows: BTreeMap<(Space, Box<str>), Option<Arc<[u8]>>>,
+    pub rows: BTreeMap<(Space, Box<str>), Option<Value>>,
     /// When the object is to be woken: `Some(None)` never, `Some(Some(ms since the epoch))`; `None` leaves it.
     pub wake: Option<Option<u64>>,
     /// Messages to other objects, delivered effectively once, in order.
@@ -170,13 +173,11 @@ impl WriteSet {
         let record =
             self.record.as_ref().map_or(0, |record| path + record.state.as_ref().map_or(0, |state| state.len()));
         let child = |child: &Option<Child>| 2 * path + child.as_ref().map_or(0, |child| 2 * child.name.as_str().len());
-        let row = |((_, key), value): (&(Space, Box<str>), &Option<Arc<[u8]>>)| {
-            path + key.len() + value.as_ref().map_or(0, |value| value.len())
-        };
+        let row = |key: &str, value: &Option<Value>| path + key.len() + value.as_ref().map_or(0, |value| value.len());
         record
             + self.children.values().map(child).sum::<usize>()
             + self.deleted.iter().map(|path| path.key().len()).sum::<usize>()
-            + self.rows.iter().map(row).sum::<usize>()
+            + self.rows.iter().map(|((_, key), value)| row(key, value)).sum::<usize>()
             + self.sends.iter().map(|send| path + send.target.key().len() + send.message.len()).sum::<usize>()
             + path * (usize::from(self.clear) + usize::from(self.wake.is_some()) + self.handled.len())
     }

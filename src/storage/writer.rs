@@ -15,7 +15,7 @@ use super::batch::Batch;
 use super::log::{Log, Need};
 use super::queue::{Failure, Mode, Numbered, Work};
 use super::reaper::Reaper;
-use super::recovery::is_full;
+use super::recovery::{PROBE_INTERVAL, is_full};
 use super::{CommitError, Shared, gate, log, sql};
 use crate::limits::{TOMBSTONES, VACUUM_PAGES};
 
@@ -34,6 +34,7 @@ pub(super) struct Writer {
     pub(super) log: Log,
     /// Whether pages may have become free.
     pub(super) vacuum: bool,
+    pub(super) probe_interval: Duration,
     /// When to try next to leave a mode in which not everything is accepted.
     pub(super) probe_at: Instant,
     /// No step between batches before this: the last one failed.
@@ -50,6 +51,7 @@ impl Writer {
             objects,
             reaper: Reaper::default(),
             vacuum: true,
+            probe_interval: PROBE_INTERVAL,
             probe_at: Instant::now(),
             rest_until: Instant::now(),
         }
@@ -89,7 +91,13 @@ impl Writer {
     fn commit(&mut self, sets: VecDeque<Numbered>) {
         let batch = Batch::coalesce(sets);
         let started = Instant::now();
-        match self.write(&batch) {
+        let written = self.write(&batch);
+        self.decide(&batch, written, started);
+    }
+
+    /// Tells what became of a batch.
+    pub(super) fn decide(&mut self, batch: &Batch, written: rusqlite::Result<u64>, started: Instant) {
+        match written {
             Ok(objects) => {
                 self.objects = objects;
                 self.seq = batch.last;
@@ -110,7 +118,7 @@ impl Writer {
         }
     }
 
-    fn write(&self, batch: &Batch) -> rusqlite::Result<u64> {
+    pub(super) fn write(&self, batch: &Batch) -> rusqlite::Result<u64> {
         if self.shared.queue.mode() == Mode::Damaged {
             return Err(rusqlite::Error::InvalidQuery);
         }
@@ -137,7 +145,7 @@ impl Writer {
     }
 
     /// One chunk of dead rows; more only if tombstones pile up.
-    fn reap(&mut self) {
+    pub(super) fn reap(&mut self) {
         let shared = self.shared.clone();
         while self.may_clean() && self.reaper.has_work(&shared.tombstones) {
             let mut reaper = std::mem::take(&mut self.reaper);

@@ -5,29 +5,33 @@
 use std::path::Path;
 
 /// The parts, and which of ours each may import.
-const PARTS: [(&str, &[&str]); 13] = [
+const PARTS: [(&str, &[&str]); 15] = [
     // Leaves. A bound is in `limits` wherever it is used; the rule for names is a bound.
     ("limits", &[]),
     ("metrics", &[]),
     ("clock", &[]),
     ("protocol", &[]),
     ("path", &["limits"]),
+    ("outbound", &["limits", "metrics"]),
     ("storage", &["limits", "metrics", "path"]),
     ("object", &["clock", "limits", "metrics", "path", "protocol", "storage"]),
     ("class", &["object", "path", "protocol"]),
-    ("config", &["limits", "path"]),
+    // What may be listed in `[outbound]` is what `outbound` can hold to.
+    ("config", &["limits", "outbound", "path"]),
     // The guard is built from the section that it enforces.
     ("http", &["config", "limits", "metrics", "object", "path", "protocol", "storage"]),
     ("server", &["class", "config", "http", "limits", "metrics", "object", "path", "protocol", "storage"]),
     ("cli", &["config", "server"]),
+    ("sim", &["clock", "limits", "metrics", "object", "path", "protocol", "storage"]),
     ("main", &["cli", "config", "server"]),
 ];
 
 /// What the parts may not name, besides each other.
-const BANNED: [(&str, &[&str]); 8] = [
+const BANNED: [(&str, &[&str]); 9] = [
     ("class", &["tokio", "axum", "hyper", "rusqlite", "std::time", "std::thread", "std::fs", "std::net", "fastrand"]),
     ("object", &["axum", "hyper", "tokio_tungstenite", "rusqlite", "std::fs", "std::net"]),
     ("storage", &["tokio", "axum", "hyper"]),
+    ("outbound", &["axum", "rusqlite", "std::fs"]),
     ("protocol", &["tokio", "axum", "hyper", "rusqlite", "std::time"]),
     ("path", &["tokio", "axum", "hyper", "rusqlite"]),
     ("limits", &["tokio", "axum", "hyper", "rusqlite"]),

@@ -16,6 +16,7 @@
 //! | FX9 | `guard` |
 //! | OP1 | `tests/cli.rs` |
 //! | OP2, OP3 | `system` |
+//! | CO3 | beside the code, in `src/outbound` |
 //! | OB3 | `sleep`; OB4 beside the code, in `src/object/tests.rs` |
 
 // A test that cannot go on should say where.

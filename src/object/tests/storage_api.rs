@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::limits::{KEY_BYTES, ROW_CACHE_BYTES, VALUE_BYTES, WRITE_SET_BYTES, WRITE_SET_ROWS};
 use crate::metrics::Metrics;
-use crate::object::{Class, Error, List, Namespace, Options, Registry, Turn, json, read, unknown_method};
+use crate::object::{Class, Error, List, Namespace, Options, Registry, Services, Turn, json, read, unknown_method};
 use crate::path::ObjectPath;
 use crate::protocol::Code;
 use crate::storage::{self, Storage};
@@ -98,9 +98,9 @@ fn one(turn: &mut Turn<'_>, step: &Step) -> Result<Seen, Error> {
         Step::List { start, after, end, prefix, reverse, limit } => {
             let mut list = List::new().prefix(prefix).limit(*limit);
             list = if *reverse { list.reverse() } else { list };
-            list = start.iter().fold(list, |list, key| list.start(key));
-            list = after.iter().fold(list, |list, key| list.start_after(key));
-            list = end.iter().fold(list, |list, key| list.end(key));
+            list = start.iter().fold(list, List::start);
+            list = after.iter().fold(list, List::start_after);
+            list = end.iter().fold(list, List::end);
             let page = turn.list::<u32>(list)?;
             Seen::Rows(page.items, page.cursor.is_some())
         }
@@ -225,7 +225,7 @@ impl World {
         let files = storage::Options { data_dir: data.path().to_owned(), ..storage::Options::default() };
         let storage = Storage::open(files, &metrics).expect("storage opens");
         let registry = Registry::new::<Shelf>(&metrics).expect("a registry");
-        (Namespace::new(storage.clone(), registry, options, metrics, &TaskTracker::new()), storage)
+        (Namespace::new(storage.clone(), registry, options, metrics, Services::default(), &TaskTracker::new()), storage)
     }
 
     fn reopen(&mut self, storage_per_object: u64) {

@@ -222,7 +222,7 @@ impl Turn<'_> {
         draft.cleared = true;
         let record = &mut self.stored.record;
         record.rows = 0;
-        record.bytes = children + record.state.as_ref().map_or(0, |state| state.len() as u64);
+        record.bytes = children + self.stored.state_bytes as u64;
         Ok(())
     }
 
@@ -296,10 +296,10 @@ impl Turn<'_> {
         let added = key.len() + value.as_ref().map_or(0, |value| value.len());
         let fresh = !draft.rows.contains_key(key);
         if fresh && draft.rows.len() >= WRITE_SET_ROWS {
-            return Err(too_much(format!("more than {WRITE_SET_ROWS} rows")));
+            return Err(too_much(&format!("more than {WRITE_SET_ROWS} rows")));
         }
         if draft.row_bytes + added > WRITE_SET_BYTES {
-            return Err(too_much(format!("more than {WRITE_SET_BYTES} bytes")));
+            return Err(too_much(&format!("more than {WRITE_SET_BYTES} bytes")));
         }
         draft.row_bytes += added;
         let record = &mut self.stored.record;
@@ -328,7 +328,7 @@ fn check_key(key: &str) -> Result<(), Error> {
     }
 }
 
-fn too_much(what: String) -> Error {
+fn too_much(what: &str) -> Error {
     Error::new(Code::TooLarge, format!("one turn writes {what}; write less in each of several turns"))
 }
 

@@ -72,7 +72,11 @@ fn fp10_nested_and_repeated_deletes_leave_nothing() {
     let mut last = Seq::NONE;
     for round in 0..20 {
         for at in ["/a", "/a/b", "/a/b/c", "/a/d"] {
-            last = bed.storage().commit(put(at, "x"), last).unwrap();
+            let mut set = put(at, "x");
+            set.merge(row(at, "key", Some("x")));
+            set.merge(wake(at, Some(1)));
+            set.merge(send(at, &[("/a/b", "x"), ("/a/d", "x")]));
+            last = bed.storage().commit(set, last).unwrap();
         }
         let prefix = ["/a/b", "/a", "/a/b/c"][round % 3];
         last = bed.storage().commit(delete(&[prefix, "/a/d"]), last).unwrap();
@@ -82,10 +86,8 @@ fn fp10_nested_and_repeated_deletes_leave_nothing() {
     assert_eq!(bed.decided(last), Outcome::Durable);
     bed.reap();
     assert_eq!((bed.objects("/"), bed.storage().object_count()), (vec![], 0));
-    let raw = bed.raw();
-    for table in ["objects", "agents", "tombstones"] {
-        let rows: u32 = raw.query_row(&format!("SELECT count(*) FROM {table}"), (), |row| row.get(0)).unwrap();
-        assert_eq!(rows, 0, "{table}");
+    for table in ["objects", "agents", "rows", "wakes", "sends", "tombstones"] {
+        assert_eq!(bed.stored(table), 0, "{table}");
     }
 }
 
@@ -122,6 +124,86 @@ fn fp10_reaping_goes_on_after_a_restart() {
     bed.reap();
     assert_eq!(bed.objects("/"), ["/big/n7", "/other"]);
     assert_eq!(bed.storage().object_count(), 2);
-    let left: u32 = bed.raw().query_row("SELECT count(*) FROM agents", (), |row| row.get(0)).unwrap();
-    assert_eq!(left, 0);
+    assert_eq!(bed.stored("agents"), 0);
+}
+
+/// An object with one of everything that can be stored for it.
+fn furnish(bed: &Bed, at: &str) {
+    let mut set = row(at, "key", Some("value"));
+    set.rows.insert((Space::Runtime, "alarm".into()), Some(b"1".as_slice().into()));
+    set.merge(wake(at, Some(7)));
+    set.merge(send(at, &[("/elsewhere", "from"), (at, "to itself")]));
+    bed.durable(set);
+    bed.durable(send("/elsewhere", &[(at, "to")]));
+}
+
+#[test]
+fn fp9_co4_rows_wake_times_and_messages_go_with_the_subtree_at_once() {
+    let bed = Bed::new();
+    for at in ["/a", "/a/b", "/a-b"] {
+        furnish(&bed, at);
+    }
+    // Not durable yet, and yet all of it is gone.
+    let seq = bed.storage().commit(delete(&["/a"]), Seq::NONE).unwrap();
+    for _ in 0..2 {
+        for at in ["/a", "/a/b"] {
+            let storage = bed.storage();
+            for (space, key) in [(Space::User, "key"), (Space::Runtime, "alarm")] {
+                assert_eq!(storage.get(&path(at), space, key).unwrap(), None);
+                assert_eq!(storage.rows(&path(at), space, &whole()).unwrap(), []);
+                assert_eq!(storage.last_key(&path(at), space).unwrap(), None);
+            }
+            assert_eq!((bed.inbox(at), storage.outbox(&path(at), 10).unwrap()), (vec![], 0));
+        }
+        assert_eq!(bed.due(), [("/a-b".to_owned(), 7)]);
+        assert_eq!(bed.storage().next_wake().unwrap(), Some(7));
+        assert_eq!(bed.inbox("/elsewhere"), [("/a-b".to_owned(), "from".to_owned())]);
+        assert_eq!(bed.storage().outbox(&path("/elsewhere"), 10).unwrap(), 1);
+        assert_eq!(bed.inboxes(), ["/a-b", "/elsewhere"]);
+        assert_eq!(bed.rows("/a-b"), [("key".to_owned(), "value".to_owned())]);
+        assert_eq!(bed.decided(seq), Outcome::Durable);
+        bed.reap();
+    }
+    assert_eq!((bed.stored("rows"), bed.stored("wakes"), bed.stored("sends")), (2, 1, 3));
+}
+
+#[test]
+fn fp10_co4_what_comes_after_a_deletion_reaches_the_fresh_object() {
+    let mut bed = Bed::new();
+    furnish(&bed, "/a/b");
+    let mut set = send("/a", &[("/a/b", "fresh")]);
+    set.deleted.push(path("/a/b"));
+    let seq = bed.storage().commit(set, Seq::NONE).unwrap();
+    let last = bed.storage().commit(row("/a/b", "key", Some("fresh")), seq).unwrap();
+    assert_eq!(bed.decided(last), Outcome::Durable);
+    for _ in 0..2 {
+        assert_eq!(bed.rows("/a/b"), [("key".to_owned(), "fresh".to_owned())]);
+        assert_eq!(bed.inbox("/a/b"), [("/a".to_owned(), "fresh".to_owned())]);
+        assert_eq!(bed.due(), []);
+        bed.reap();
+        bed.reopen();
+    }
+}
+
+#[test]
+fn fp10_reaping_rows_and_messages_goes_on_after_a_restart() {
+    let mut bed = Bed::new();
+    let value = "x".repeat(1_000);
+    for number in 0..40 {
+        let mut set = WriteSet::new(path("/big"));
+        for index in 0..100 {
+            set.merge(row("/big", &format!("{number}-{index}"), Some(&value)));
+            set.merge(send("/big", &[("/kept", &value), ("/big/child", &value)]));
+        }
+        bed.storage().commit(set, Seq::NONE).unwrap();
+    }
+    bed.durable(send("/kept", &[("/other", "x")]));
+    assert_eq!((bed.stored("rows"), bed.stored("sends")), (4_000, 8_001));
+    bed.durable(delete(&["/big"]));
+    for _ in 0..3 {
+        bed.reopen();
+        assert_eq!((bed.rows("/big"), bed.inboxes()), (vec![], vec!["/other".to_owned()]));
+    }
+    bed.reap();
+    assert_eq!((bed.stored("rows"), bed.stored("sends")), (0, 1));
 }

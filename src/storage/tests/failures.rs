@@ -46,6 +46,33 @@ fn a_deletion_that_fails_is_withdrawn() {
 }
 
 #[test]
+fn st4_of_a_write_set_that_fails_nothing_is_there_and_what_it_dropped_is_back() {
+    let bed = Bed::new();
+    let mut before = row("/a", "old", Some("1"));
+    before.merge(wake("/a", Some(1)));
+    bed.durable(before);
+    bed.durable(send("/b", &[("/a", "1")]));
+    let received = bed.storage().inbox(&path("/a"), None, 1).unwrap();
+    let lock = bed.raw();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut set = clear("/a");
+    set.merge(row("/a", "new", Some("2")));
+    set.merge(wake("/a", None));
+    set.merge(send("/a", &[("/b", "2")]));
+    set.handled.push(received[0].position);
+    let seq = bed.storage().commit(set, Seq::NONE).unwrap();
+    assert_eq!(bed.decided(seq), Outcome::Failed(CommitError::Unknown));
+    for _ in 0..2 {
+        assert_eq!(bed.rows("/a"), [("old".to_owned(), "1".to_owned())]);
+        assert_eq!(bed.due(), [("/a".to_owned(), 1)]);
+        assert_eq!(bed.storage().inbox(&path("/a"), None, 2).unwrap(), received);
+        assert_eq!(bed.inboxes(), ["/a"]);
+        let _ = lock.execute_batch("ROLLBACK");
+        bed.eventually("ready", |storage| storage.status().ready);
+    }
+}
+
+#[test]
 fn damage_is_found_in_the_background_and_stops_writes() {
     let mut bed = Bed::new();
     for number in 0..200 {
@@ -94,6 +121,7 @@ fn full_disk(dir: &Path) {
     let mut bed = Bed::within(tempfile::tempdir_in(dir).unwrap());
     let big = "x".repeat(64 << 10);
     let mut acknowledged = BTreeSet::new();
+    bed.durable(row("/rows", "k", Some("v")));
     for number in 0.. {
         let at = format!("/data/n{number}");
         match bed.storage().commit(put(&at, &big), Seq::NONE).map(|seq| bed.decided(seq)) {
@@ -105,6 +133,10 @@ fn full_disk(dir: &Path) {
     assert!(acknowledged.len() > 32, "{acknowledged:?}");
     bed.eventually("full", |storage| !storage.status().ready);
     assert_eq!(bed.storage().commit(put("/more", &big), Seq::NONE), Err(CommitError::Full));
+    // Dropping all rows is a deletion, too; putting one is not.
+    assert_eq!(bed.storage().commit(row("/rows", "k", None), Seq::NONE), Err(CommitError::Full));
+    bed.durable(clear("/rows"));
+    assert_eq!(bed.rows("/rows"), []);
     for at in &acknowledged {
         assert_eq!(bed.state(at).as_deref(), Some(&*big), "{at}");
     }

@@ -21,6 +21,40 @@ fn a_newer_database_is_refused_with_both_versions() {
 }
 
 #[test]
+fn a_database_of_version_1_is_brought_up_to_date_with_all_that_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = Connection::open(dir.path().join("fleet.db")).unwrap();
+    old.pragma_update(None, "page_size", 4_096).unwrap();
+    old.pragma_update(None, "auto_vacuum", "INCREMENTAL").unwrap();
+    old.pragma_update(None, "application_id", schema::APPLICATION_ID).unwrap();
+    old.pragma_update(None, "journal_mode", "WAL").unwrap();
+    old.execute_batch(include_str!("../../../migrations/0001_objects.sql")).unwrap();
+    old.execute_batch(
+        "INSERT INTO objects VALUES ('/a/', 'agent', x'6f6e65', 1, 5, 3, 7), ('/a/b/', 'agent', NULL, 0, 0, 0, 7), \
+         ('/gone/', 'agent', x'6f6e65', 0, 0, 0, 8); \
+         INSERT INTO agents VALUES ('/a/', 4, 'b', 'agent', 7); \
+         INSERT INTO tombstones VALUES ('/gone/', 9); \
+         UPDATE meta SET seq = 9, objects = 3; \
+         PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    drop(old);
+    let mut bed = Bed::within(dir);
+    for _ in 0..2 {
+        let expected = Record { children: 1, next_ordinal: 5, ..record("one") };
+        assert_eq!(bed.storage().load(&path("/a")).unwrap(), Some(expected));
+        assert_eq!(bed.children("/a"), [(4, "b".to_owned())]);
+        assert_eq!(bed.objects("/"), ["/a", "/a/b"]);
+        assert_eq!((bed.due(), bed.inboxes()), (vec![], vec![]));
+        assert!(bed.durable(row("/a", "key", Some("new"))) > Seq(9));
+        bed.reopen();
+        assert_eq!(bed.rows("/a"), [("key".to_owned(), "new".to_owned())]);
+    }
+    let version: u32 = bed.raw().query_row("PRAGMA user_version", (), |row| row.get(0)).unwrap();
+    assert_eq!(version, schema::VERSION);
+}
+
+#[test]
 fn what_is_not_a_database_of_ours_is_refused_and_unchanged() {
     let mut bed = Bed::new();
     bed.durable(put("/a", "x"));

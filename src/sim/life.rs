@@ -1,0 +1,309 @@
+//! From a start to a crash, and the next start: what drives a simulation.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::client::Client;
+use super::{Check, Outcome, Random, Step};
+use crate::clock::{Clock, Random as Entropy};
+use crate::limits::{SIM_OBJECT_BYTES, SIM_OBJECTS, SIM_PATIENCE};
+use crate::metrics::Metrics;
+use crate::object::{Error, Namespace, Options, Registry, Services};
+use crate::path::ObjectPath;
+use crate::protocol::Code;
+use crate::storage::{self, Fate, Stepper, Storage};
+
+/// When a simulation begins, in milliseconds since the epoch: 2026-01-01.
+const BEGIN: u64 = 1_767_225_600_000;
+
+type Outcomes = Arc<Mutex<Book>>;
+
+/// What came of every call and deletion, by the number of its step.
+#[derive(Default)]
+struct Book {
+    outcomes: BTreeMap<usize, Outcome>,
+    /// How many are not answered yet.
+    open: usize,
+}
+
+/// One that is not answered yet, for as long as it lives.
+struct Open(Outcomes);
+
+impl Open {
+    fn new(outcomes: &Outcomes, index: usize) -> Self {
+        let mut book = outcomes.lock();
+        book.outcomes.insert(index, Outcome::Unknown);
+        book.open += 1;
+        Self(Arc::clone(outcomes))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.lock().open -= 1;
+    }
+}
+
+/// What a check looks at: the server after everything has come to rest, and what was said on the way.
+pub struct World<'a> {
+    life: &'a Life,
+    steps: &'a [Step],
+    outcomes: &'a BTreeMap<usize, Outcome>,
+    clients: &'a Mutex<BTreeMap<u32, Client>>,
+}
+
+impl World<'_> {
+    /// Calls a method now.
+    ///
+    /// # Errors
+    /// What the object answers, as text.
+    pub fn call<T: Serialize>(&self, path: &str, method: &str, payload: T) -> Result<Value, String> {
+        let payload = to_raw_value(&payload).map_err(|error| error.to_string())?;
+        let path = ObjectPath::parse(path).map_err(|error| error.to_string())?;
+        let answer = self.life.finish(self.life.namespace.call(&path, method, payload))?;
+        let answer = answer.map_err(|error| error.to_string())?;
+        serde_json::from_slice(&answer).map_err(|error| error.to_string())
+    }
+
+    /// The paths that exist at and below one, in order.
+    ///
+    /// # Errors
+    /// Storage cannot be read.
+    pub fn objects(&self, prefix: &str) -> Result<Vec<String>, String> {
+        let prefix = ObjectPath::parse(prefix).map_err(|error| error.to_string())?;
+        let listed = self.life.namespace.list(&prefix, None, usize::MAX).map_err(|error| error.to_string())?;
+        Ok(listed.into_iter().map(|object| object.path).collect())
+    }
+
+    /// Every call and deletion that was made, with what came of it.
+    pub fn history(&self) -> impl Iterator<Item = (&Step, &Outcome)> {
+        self.outcomes.iter().map(|(index, outcome)| (&self.steps[*index], outcome))
+    }
+
+    /// How many calls and deletions were made.
+    pub fn asked(&self) -> usize {
+        self.outcomes.len()
+    }
+
+    /// The answers to those that were acknowledged.
+    pub fn answers(&self) -> impl Iterator<Item = (&Step, &Value)> {
+        self.history().filter_map(|(step, outcome)| match outcome {
+            Outcome::Answered(answer) => Some((step, answer)),
+            Outcome::Refused(_) | Outcome::Unknown => None,
+        })
+    }
+
+    /// The frames that a client has read of the socket it opened last, and the code it was closed with.
+    pub fn frames(&self, client: u32) -> (Vec<String>, Option<u16>) {
+        let mut clients = self.clients.lock();
+        let Some(client) = clients.get_mut(&client) else { return (Vec::new(), None) };
+        let _context = self.life.runtime.enter();
+        client.read();
+        (client.frames.clone(), client.closed)
+    }
+}
+
+/// One start of the server, until it dies.
+struct Life {
+    runtime: Runtime,
+    namespace: Namespace,
+    disk: Arc<Mutex<Disk>>,
+    began: Instant,
+}
+
+/// The moment and the outcome of every commit.
+struct Disk {
+    stepper: Stepper,
+    random: Random,
+    fate: Option<Fate>,
+}
+
+impl Disk {
+    fn step(&mut self) {
+        let most = 1 + usize::try_from(self.random.below(8)).unwrap_or(0);
+        let fate = if self.stepper.waiting() > 0 { self.fate.take() } else { None };
+        self.stepper.step(most, fate.unwrap_or(Fate::Durable));
+    }
+}
+
+impl Life {
+    fn start(data: &Path, seed: u64, elapsed: Duration, registry: &dyn Fn(&Metrics) -> Registry) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime can be built");
+        let context = runtime.enter();
+        let metrics = Metrics::new();
+        let options =
+            storage::Options { data_dir: data.to_owned(), readers: 1, sync: false, ..storage::Options::default() };
+        let (storage, stepper) = Storage::stepped(options, &metrics).expect("storage opens");
+        let began = Instant::now();
+        let before = BEGIN + u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let services = Services {
+            clock: Clock::from_fn(move || before + u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            random: Entropy::seeded(seed),
+            ..Services::default()
+        };
+        let limit = SIM_OBJECTS;
+        let options = Options {
+            children_per_object: limit,
+            sockets_per_object: 1_000,
+            storage_per_object: SIM_OBJECT_BYTES,
+            objects: limit,
+            sockets: 10_000,
+        };
+        let registry = registry(&metrics);
+        let namespace = Namespace::new(storage.clone(), registry, options, metrics, services, &TaskTracker::new());
+        runtime.spawn(namespace.hibernation());
+        let disk = Arc::new(Mutex::new(Disk { stepper, random: Random::new(seed ^ 0x00d1_5c00), fate: None }));
+        runtime.spawn(spin(Arc::clone(&disk)));
+        drop(context);
+        Self { runtime, namespace, disk, began }
+    }
+
+    /// Waits for something that must not take for ever.
+    fn finish<T>(&self, what: impl Future<Output = T>) -> Result<T, String> {
+        let waited = self.runtime.block_on(async { tokio::time::timeout(SIM_PATIENCE, what).await });
+        waited.map_err(|_| format!("nobody answered within {SIM_PATIENCE:?}"))
+    }
+
+    fn elapsed(&self) -> Duration {
+        let _context = self.runtime.enter();
+        self.began.elapsed()
+    }
+}
+
+/// The disk: commits come at odd moments, and few at a time.
+async fn spin(disk: Arc<Mutex<Disk>>) {
+    loop {
+        let pause = disk.lock().random.below(3_000);
+        tokio::time::sleep(Duration::from_micros(pause)).await;
+        disk.lock().step();
+    }
+}
+
+/// Runs the steps, then the check.
+pub(super) fn run(
+    seed: u64,
+    registry: &dyn Fn(&Metrics) -> Registry,
+    steps: &[Step],
+    check: Option<&Check>,
+) -> Result<(), String> {
+    let data = tempfile::tempdir().map_err(|error| format!("no directory for the data: {error}"))?;
+    let mut random = Random::new(seed ^ 0x5c4e_d01e);
+    let outcomes = Outcomes::default();
+    let clients = Mutex::new(BTreeMap::new());
+    let (mut lives, mut elapsed) = (0, Duration::ZERO);
+    let mut life = Life::start(data.path(), seed, elapsed, registry);
+    for (index, step) in steps.iter().enumerate() {
+        if *step == Step::Crash {
+            elapsed += life.elapsed();
+            clients.lock().clear();
+            // What was durable when it died need not have been told to anybody.
+            if random.one_in(2) {
+                life.disk.lock().step();
+            }
+            drop(life);
+            lives += 1;
+            life = Life::start(data.path(), seed.wrapping_add(lives), elapsed, registry);
+        } else {
+            take(&life, index, step, &mut random, &outcomes, &clients)?;
+        }
+    }
+    settle(&life, &outcomes)?;
+    let Some(check) = check else { return Ok(()) };
+    let outcomes = outcomes.lock().outcomes.clone();
+    check(&World { life: &life, steps, outcomes: &outcomes, clients: &clients })
+}
+
+fn take(
+    life: &Life,
+    index: usize,
+    step: &Step,
+    random: &mut Random,
+    outcomes: &Outcomes,
+    clients: &Mutex<BTreeMap<u32, Client>>,
+) -> Result<(), String> {
+    let parse = |path: &str| ObjectPath::parse(path).map_err(|error| format!("{path}: {error}"));
+    let yields = random.below(8);
+    let context = life.runtime.enter();
+    match step {
+        Step::Call { path, method, payload } => {
+            let (namespace, path, method) = (life.namespace.clone(), parse(path)?, method.clone());
+            let payload: Box<RawValue> = to_raw_value(payload).map_err(|error| error.to_string())?;
+            let call = async move {
+                let answer = namespace.call(&path, &method, payload).await?;
+                Ok(serde_json::from_slice(&answer).unwrap_or(Value::Null))
+            };
+            life.runtime.spawn(note(call, index, outcomes));
+        }
+        Step::Delete { path } => {
+            let (namespace, path) = (life.namespace.clone(), parse(path)?);
+            let delete = async move { namespace.delete(&path).await.map(|()| Value::Null) };
+            life.runtime.spawn(note(delete, index, outcomes));
+        }
+        Step::Connect { client, path } => {
+            let path = parse(path)?;
+            clients.lock().remove(client);
+            if let Some(socket) = Client::open(&life.namespace, &path) {
+                clients.lock().insert(*client, socket);
+            }
+        }
+        Step::Send { client, text } => clients.lock().get_mut(client).into_iter().for_each(|client| client.send(text)),
+        Step::Read { client } => clients.lock().get_mut(client).into_iter().for_each(Client::read),
+        Step::Vanish { client } => drop(clients.lock().remove(client)),
+        Step::CommitFails => {
+            life.disk.lock().fate = Some(if random.one_in(2) { Fate::Lost } else { Fate::Applied });
+        }
+        Step::Pass { .. } | Step::Settle | Step::Crash => {}
+    }
+    drop(context);
+    match step {
+        Step::Pass { ms } => life.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(*ms)).await }),
+        Step::Settle => settle(life, outcomes)?,
+        // So the next step meets this one at any point.
+        _ => life.runtime.block_on(async {
+            for _ in 0..yields {
+                tokio::task::yield_now().await;
+            }
+        }),
+    }
+    Ok(())
+}
+
+/// Notes what came of something: unknown until it is known.
+fn note<F: Future<Output = Result<Value, Error>> + Send>(
+    what: F,
+    index: usize,
+    outcomes: &Outcomes,
+) -> impl Future<Output = ()> + Send + use<F> {
+    let open = Open::new(outcomes, index);
+    async move {
+        let outcome = match what.await {
+            Ok(answer) => Outcome::Answered(answer),
+            Err(error) if error.code() == Code::CommitUnknown => Outcome::Unknown,
+            Err(error) => Outcome::Refused(error.to_string()),
+        };
+        open.0.lock().outcomes.insert(index, outcome);
+    }
+}
+
+/// Lets everything finish that was begun.
+fn settle(life: &Life, outcomes: &Outcomes) -> Result<(), String> {
+    life.finish(async {
+        while outcomes.lock().open > 0 || life.disk.lock().stepper.waiting() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+}
