@@ -87,8 +87,7 @@ pub mod sim;
 pub mod storage;
 
 pub use object::{
-    Caller, ChildEntry, Class, Error, List, Listing, Replied, Sent, SocketId, Turn, append_json, json, read,
-    unknown_method,
+    Caller, Class, Error, List, Listing, Replied, Sent, SocketId, Turn, append_json, json, read, unknown_method,
 };
 pub use path::{ObjectName, ObjectPath};
 pub use protocol::{Change, Closed, Code, Frame};

@@ -56,7 +56,7 @@ pub use registry::{Registry, RegistryError};
 pub use services::Services;
 pub use session::{Close, Drained, Outgoing};
 pub use stub::{Listed, Namespace, Socket};
-pub use turn::{ChildEntry, List, Listing, Sent, SocketId, Turn};
+pub use turn::{List, Listing, Sent, SocketId, Turn};
 
 /// How the sockets of a deleted object end.
 const DELETED: Close = Close::new(1000, "Agent deleted");

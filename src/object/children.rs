@@ -28,12 +28,8 @@ impl Children {
         self.by_name.contains_key(name)
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Child> {
-        self.by_ordinal.values()
-    }
-
     pub(crate) fn names(&self) -> impl Iterator<Item = &ObjectName> {
-        self.all().map(|child| &child.name)
+        self.by_ordinal.values().map(|child| &child.name)
     }
 
     pub(crate) fn insert(&mut self, ordinal: u64, child: Child) {

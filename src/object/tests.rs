@@ -1,5 +1,6 @@
 //! What a class may count on, with a class that misbehaves on request and real storage below.
 
+mod sockets;
 mod storage_api;
 
 use std::sync::Arc;

@@ -18,7 +18,6 @@ use serde_json::value::RawValue;
 pub use self::sockets::Sent;
 pub(in crate::object) use self::sockets::SocketChanges;
 pub use self::storage::{List, Listing};
-pub use self::tree::ChildEntry;
 use super::Error;
 use super::body::{Sockets, Stored};
 use super::children::Children;

@@ -1,7 +1,6 @@
 //! The object's children, as a turn sees and changes them.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use serde_json::value::RawValue;
 
@@ -15,36 +14,7 @@ use crate::path::{self, ObjectName, ObjectPath};
 use crate::protocol::{self, Code};
 use crate::storage::Child;
 
-/// A listed child, as [`Turn::children`] gives it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChildEntry {
-    /// Its name.
-    pub name: ObjectName,
-    /// The class that it was created with.
-    pub class: Arc<str>,
-    /// Its open sockets.
-    pub sockets: usize,
-}
-
 impl Turn<'_> {
-    /// The listed children in the order of their creation. None of them is woken.
-    ///
-    /// # Errors
-    /// Storage cannot be read.
-    pub fn children(&mut self) -> Result<Vec<ChildEntry>, Error> {
-        let (namespace, key) = (Arc::clone(self.namespace), self.path.key().to_owned());
-        let sockets = |name: &ObjectName| {
-            let slot = namespace.find(&format!("{key}{}/", name.as_str()));
-            slot.map_or(0, |slot| slot.sockets.load(Ordering::Relaxed))
-        };
-        let entry = |child: &Child| ChildEntry {
-            name: child.name.clone(),
-            class: Arc::clone(&child.class),
-            sockets: sockets(&child.name),
-        };
-        Ok(if self.child_count() == 0 { Vec::new() } else { self.listed()?.all().map(entry).collect() })
-    }
-
     /// The number of listed children.
     pub fn child_count(&self) -> u64 {
         self.stored.record.children
@@ -55,7 +25,7 @@ impl Turn<'_> {
     /// # Errors
     /// Storage cannot be read.
     pub fn has_child(&mut self, name: &str) -> Result<bool, Error> {
-        Ok(self.stored.record.children > 0 && self.listed()?.contains(name))
+        Ok(self.stored.record.children > 0 && self.children()?.contains(name))
     }
 
     /// The names of the listed children in the order of their creation, as a JSON array.
@@ -63,7 +33,7 @@ impl Turn<'_> {
     /// # Errors
     /// Storage cannot be read.
     pub fn children_json(&mut self) -> Result<&[u8], Error> {
-        if self.stored.record.children == 0 { Ok(b"[]") } else { Ok(self.listed()?.encoded()) }
+        if self.stored.record.children == 0 { Ok(b"[]") } else { Ok(self.children()?.encoded()) }
     }
 
     /// Lists a child. What exists at its path already is adopted as it is.
@@ -93,7 +63,7 @@ impl Turn<'_> {
         };
         let ordinal = self.stored.record.next_ordinal;
         let child = Child { name: name.clone(), class };
-        self.listed()?.insert(ordinal, child.clone());
+        self.children()?.insert(ordinal, child.clone());
         self.stored.record.next_ordinal += 1;
         self.stored.record.children += 1;
         self.stored.record.bytes += child_bytes(self.path, name);
@@ -120,7 +90,7 @@ impl Turn<'_> {
         if !self.has_child(name.as_str())? {
             return Ok(false);
         }
-        if let Some((ordinal, child)) = self.listed()?.remove(name.as_str()) {
+        if let Some((ordinal, child)) = self.children()?.remove(name.as_str()) {
             self.stored.record.children -= 1;
             self.stored.record.bytes = self.stored.record.bytes.saturating_sub(child_bytes(self.path, name));
             self.draft.children.insert(ordinal, None);
@@ -156,7 +126,7 @@ impl Turn<'_> {
         let (namespace, mut key) = (Arc::clone(self.namespace), self.path.key().to_owned());
         let length = key.len();
         let mut slots = Vec::new();
-        for name in self.listed()?.names() {
+        for name in self.children()?.names() {
             key.truncate(length);
             key.push_str(name.as_str());
             key.push('/');
@@ -176,10 +146,10 @@ impl Turn<'_> {
     /// What the list of children counts towards the object's storage.
     pub(super) fn children_bytes(&mut self) -> Result<u64, Error> {
         let path = self.path;
-        Ok(self.listed()?.names().map(|name| child_bytes(path, name)).sum())
+        Ok(self.children()?.names().map(|name| child_bytes(path, name)).sum())
     }
 
-    fn listed(&mut self) -> Result<&mut Children, Error> {
+    fn children(&mut self) -> Result<&mut Children, Error> {
         let children = match self.stored.children.take() {
             Some(children) => children,
             None if self.stored.record.children == 0 => Children::default(),
