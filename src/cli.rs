@@ -6,6 +6,7 @@
 
 mod error;
 pub mod logging;
+mod run;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;

@@ -196,17 +196,26 @@ impl Config {
     /// # Errors
     /// A file that cannot be read or parsed; otherwise every unknown key and every bad value at once.
     pub fn load(flags: &Flags) -> Result<Self, Error> {
+        Self::default().load_over(flags)
+    }
+
+    /// The same over these settings instead of the defaults.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_over(&self, flags: &Flags) -> Result<Self, Error> {
         let file = ConfigFile::read(flags.config.as_deref())?;
-        Self::from_layers(file, std::env::vars_os(), flags)
+        self.layered(file, std::env::vars_os(), flags)
     }
 
     /// The same with the layers handed in, which is what makes it testable.
-    fn from_layers(
+    fn layered(
+        &self,
         file: Option<ConfigFile>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         flags: &Flags,
     ) -> Result<Self, Error> {
-        let mut layers = layers::Layers::over(&Self::default());
+        let mut layers = layers::Layers::over(self);
         if let Some(file) = file {
             layers.add_file(file);
         }

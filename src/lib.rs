@@ -30,7 +30,7 @@
 //! ```text
 //! main ─► cli ─► server ─► http ─► object ─► storage ─► SQLite
 //!                  └─► class ─► object        (the server wires the classes in)
-//! leaves that import none of ours but each other: path, limits, protocol, metrics, clock, outbound
+//! leaves that import none of ours but each other: path, limits, protocol, metrics, clock, timers, outbound
 //! ```
 //!
 //! | module | job | may not |
@@ -40,6 +40,7 @@
 //! | [`limits`] | every bound that is not a setting | |
 //! | [`metrics`] | what is counted and timed | |
 //! | [`clock`] | time and randomness | |
+//! | [`timers`] | the alarm and the schedules of one object, and when each is due | know the clock, tokio or storage |
 //! | [`storage`] | group commit, point reads, lists, tombstones; the only one that knows SQLite | know what a class is |
 //! | [`outbound`] | HTTP that objects ask of other servers: who may be reached, and within which bounds | know what an object is |
 //! | [`object`] | slots, mailboxes, turns, effects, sockets, the tree, hibernation | name a class, axum or rusqlite |
@@ -85,10 +86,14 @@ pub mod protocol;
 pub mod server;
 pub mod sim;
 pub mod storage;
+pub mod timers;
 
 pub use object::{
-    Caller, Class, Error, List, Listing, Replied, Sent, SocketId, Turn, append_json, json, read, unknown_method,
+    Ask, Caller, Class, ClassMetrics, Deferred, Error, Http, Jobs, List, ListedChild, Listing, Namespace, Replied,
+    Sent, Services, SocketId, Turn, When, append_json, json, read, response, unknown_method,
 };
 pub use path::{ObjectName, ObjectPath};
 pub use protocol::{Change, Closed, Code, Frame};
 pub use serde_json::value::RawValue;
+pub use server::Server;
+pub use timers::{Firing, Schedule};

@@ -20,12 +20,51 @@ pub const TURNS_PER_RUN: usize = 64;
 pub const RUN_TIME: Duration = Duration::from_micros(500);
 /// A turn longer than this makes its class run where it cannot hold up other objects, and is logged.
 pub const LONG_TURN: Duration = Duration::from_millis(20);
+/// Workers of the runtime beyond one a core: so many turns may be long for the first time at once before others wait.
+pub const SPARE_WORKERS: usize = 8;
 /// So many short turns in a row make a class that had a long one trusted again.
 pub const WARY_TURNS: u32 = 64;
 /// An object without an event for this long gives its memory back.
 pub const HIBERNATE_AFTER: Duration = Duration::from_secs(10);
 /// How many children a fan-out posts to before it lets others run.
 pub const FAN_OUT_CHUNK: usize = 256;
+
+/// Largest message, payload of a call or input of a job, encoded, in bytes (CO1).
+pub const MESSAGE_BYTES: usize = 1 << 20;
+/// Largest answer of one object or job to another object, in bytes: it is held in memory until it is handled.
+pub const ANSWER_BYTES: usize = 16 << 20;
+/// Messages and calls of one turn that go out behind its commit.
+pub const ERRANDS_PER_TURN: usize = 10_000;
+/// What may wait behind the commits of one object, beyond which its tells are dropped.
+pub const ERRANDS: usize = 65_536;
+/// Durable messages of one sender that wait to be handled (CO1).
+pub const OUTBOX_MESSAGES: u64 = 10_000;
+/// Messages of an inbox that are read and handled at once, before other events of the object get their turns.
+pub const INBOX_MESSAGES: usize = 64;
+/// How often it is looked for what could not be delivered at its time: inboxes, and answers that nobody gave.
+pub const DELIVERY_TICK: Duration = Duration::from_secs(5);
+/// Answers that one object may wait for (CO2).
+pub const PENDING: usize = 1_000;
+/// What an object may note with a question, in bytes: it is kept in memory until the answer comes.
+pub const NOTE_BYTES: usize = 4 << 10;
+/// Objects that are told at the start that nobody will answer them; others find out when they wake.
+pub const INTERRUPTED: usize = 4_096;
+/// How long a call waits for its answer unless it says otherwise (CO2).
+pub const CALL_TIME: Duration = Duration::from_secs(30);
+/// How long a job or an outbound request may take unless it is said otherwise (OB6).
+pub const JOB_TIME: Duration = Duration::from_secs(60);
+/// The longest that an answer may be waited for.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
+/// Calls that one call may cause, one below the other (CO2).
+pub const CALL_HOPS: u8 = 32;
+/// Answers that one object may owe (CO2).
+pub const DEFERRED: usize = 1_000;
+/// How long an answer may be owed.
+pub const DEFERRED_TIME: Duration = Duration::from_secs(300);
+/// Jobs and outbound requests that one object may have under way (OB6).
+pub const JOBS_PER_OBJECT: usize = 256;
+/// Jobs and outbound requests that a server may have under way (OB6).
+pub const JOBS: usize = 4_096;
 
 /// Largest write set of one run, in bytes: a run is committed as soon as it holds half of this.
 pub const WRITE_SET_BYTES: usize = 16 << 20;
@@ -58,6 +97,42 @@ pub const RESERVE_BYTES: u64 = 16 << 20;
 pub const VACUUM_PAGES: u32 = 64;
 /// Most items on one page of a list.
 pub const PAGE_ITEMS: usize = 1_000;
+
+/// The latest time of an alarm or schedule, in ms since the epoch (the year 9999 begins): a calendar can still express it
+/// in every time zone.
+pub const LATEST_MS: u64 = 253_370_764_800_000;
+/// Tries of an alarm after the one that failed first; then it is dropped.
+pub const ALARM_RETRIES: u32 = 6;
+/// Wait before the first retry of an alarm, in ms; each further one waits twice as long.
+pub const ALARM_RETRY_MS: u64 = 2_000;
+/// What is added to that wait at most, in percent of it, so that alarms that failed together do not return together.
+pub const ALARM_JITTER_PERCENT: u64 = 25;
+/// Most schedules of one object: each is a row, and all are looked through for the next one.
+pub const SCHEDULES: usize = 256;
+/// Longest name of a schedule, in characters.
+pub const SCHEDULE_NAME_CHARS: usize = 128;
+/// Shortest interval of a schedule, in ms: that of cron, too. Each tick is a turn and a durable write.
+pub const SCHEDULE_EVERY_MIN_MS: u64 = 1_000;
+/// Longest interval of a schedule, in ms: 366 days. What is rarer has a date, and cron says it better.
+pub const SCHEDULE_EVERY_MAX_MS: u64 = 366 * 86_400_000;
+/// Longest cron expression, in bytes.
+pub const CRON_BYTES: usize = 128;
+/// Longest name of a time zone, in bytes; the longest of IANA's has 38.
+pub const ZONE_BYTES: usize = 64;
+/// Firings of a schedule that are remembered.
+pub const SCHEDULE_HISTORY: usize = 16;
+/// What is kept of the error of a firing, in bytes.
+pub const SCHEDULE_ERROR_BYTES: usize = 256;
+
+/// Objects that are told at once that something is due; others wait until one of these has had its turn.
+pub const WAKES_AT_ONCE: usize = 1_024;
+/// Due objects that are read at once.
+pub const WAKE_CHUNK: usize = 256;
+/// An object that has not handled what is due is told again after this long: its class could not start, its mailbox was
+/// full, or its commit failed.
+pub const WAKE_AGAIN: Duration = Duration::from_secs(10);
+/// Longest wait before the clock is read again, which may have been set.
+pub const WAKE_WAIT: Duration = Duration::from_secs(60);
 
 /// Messages of one socket that may be unanswered before the edge stops reading it.
 pub const SOCKET_UNANSWERED: usize = 256;
@@ -97,6 +172,10 @@ pub const REQUEST_HEAD_TIME: Duration = Duration::from_secs(10);
 pub const REQUEST_BODY_TIME: Duration = Duration::from_secs(30);
 /// Largest request head, in bytes; larger is 431.
 pub const REQUEST_HEAD_BYTES: usize = 64 << 10;
+/// How often the counters of a class are sampled for what it did in the last minute.
+pub const ACTIVITY_TICK: Duration = Duration::from_secs(5);
+/// Samples that are kept of a class: those of a minute.
+pub const ACTIVITY_SAMPLES: usize = 13;
 /// Longest host name of an outbound request, in bytes: the bound of DNS.
 pub const HOST_NAME_BYTES: usize = 253;
 /// Largest head of an outbound request and of its response, in bytes.

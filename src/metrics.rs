@@ -31,6 +31,11 @@ pub struct Metrics {
     pub request_seconds: Histogram,
     /// `fleet_turn_seconds{class}`.
     pub turn_seconds: HistogramVec,
+    /// `fleet_events_total{class}`: events that objects handled; how often an object was activated or told its state by
+    /// itself is not among them.
+    pub events: IntCounterVec,
+    /// `fleet_state_operations_total{class}`: rows that turns read, wrote, deleted or listed, and states that were saved.
+    pub state_operations: IntCounterVec,
     /// `fleet_commit_seconds`: one group commit, from its first statement to the end of its fsync.
     pub commit_seconds: Histogram,
     /// `fleet_commit_batch_size`: write sets in one group commit.
@@ -52,6 +57,14 @@ pub struct Metrics {
     pub outbound: IntCounterVec,
     /// `fleet_panics_total`: turns that panicked.
     pub panics: IntCounter,
+    /// `fleet_undelivered_total`: messages and answers whose handler failed, so that nobody handled them.
+    pub undelivered: IntCounter,
+    /// `fleet_alarm_lag_seconds`: from the time at which an alarm or a schedule was due to its turn.
+    pub alarm_lag_seconds: Histogram,
+    /// `fleet_alarms_failed_total`: runs of alarms and schedules that failed.
+    pub alarms_failed: IntCounter,
+    /// `fleet_alarms_dropped_total`: alarms that were given up after their last retry.
+    pub alarms_dropped: IntCounter,
 }
 
 impl Default for Metrics {
@@ -84,6 +97,12 @@ impl Metrics {
                 HistogramOpts::new("fleet_turn_seconds", "Time of one turn").buckets(time_buckets()),
                 &["class"],
             )),
+            events: make.counters("fleet_events_total", "Events that objects handled, by class", &["class"]),
+            state_operations: make.counters(
+                "fleet_state_operations_total",
+                "Rows that turns read, wrote, deleted or listed, and states saved, by class",
+                &["class"],
+            ),
             commit_seconds: make.histogram("fleet_commit_seconds", "Time of one group commit", time_buckets()),
             commit_batch_size: make.histogram(
                 "fleet_commit_batch_size",
@@ -98,6 +117,15 @@ impl Metrics {
             overloaded: make.counter("fleet_overloaded_total", "Requests refused and messages dropped at a bound"),
             outbound: make.counters("fleet_outbound_total", "HTTP requests of objects, by outcome", &["outcome"]),
             panics: make.counter("fleet_panics_total", "Turns that panicked"),
+            undelivered: make.counter("fleet_undelivered_total", "Messages and answers whose handler failed"),
+            alarm_lag_seconds: make.histogram(
+                "fleet_alarm_lag_seconds",
+                "Time from when an alarm or a schedule was due to its turn",
+                // From 1 ms to about half an hour, doubling.
+                (0..22).map(|exponent| 1e-3 * f64::from(1u32 << exponent)).collect(),
+            ),
+            alarms_failed: make.counter("fleet_alarms_failed_total", "Runs of alarms and schedules that failed"),
+            alarms_dropped: make.counter("fleet_alarms_dropped_total", "Alarms given up after their last retry"),
             registry,
         }
     }

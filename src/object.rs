@@ -15,48 +15,66 @@
 //! | `attempt`, `turn` | one turn of a class; what a handler may use |
 //! | `commit` | the end of a run: write set and effects |
 //! | `deletion` | deleting subtrees |
-//! | `tell` | messages to the sockets of other objects |
+//! | `errand` | what is done behind a commit: for other objects, and outside |
+//! | `inbox` | durable messages |
+//! | `replies`, `deferred` | answers that an object waits for, and those that it owes |
+//! | `jobs`, `outside` | work outside of turns, and HTTP |
+//! | `services` | what comes from outside: time, randomness, jobs, HTTP |
+//! | `timed` | what is due: alarms and schedules |
+//! | `wakes` | who is woken when |
 //! | `body`, `children`, `rows` | what an object has in memory |
 //! | `event` | what can happen to an object, and what a turn can cause |
+//! | `activity` | what a class did in the last minute |
 //! | `session` | one socket: frames that wait for their commits |
 //! | `idle` | who sleeps when |
 //! | `stub` | the handle that the edge holds |
 //!
 //! This layer names no class, no axum, no SQLite.
 
+mod activity;
 mod attempt;
 mod body;
 mod children;
 mod class;
 mod commit;
+mod deferred;
 mod deletion;
+mod errand;
 mod error;
 mod event;
 mod handle;
 mod idle;
+mod inbox;
 mod instance;
+mod jobs;
 mod namespace;
+mod outside;
 mod registry;
+mod replies;
 mod rows;
 mod runner;
 mod services;
 mod session;
 mod slot;
 mod stub;
-mod tell;
 #[cfg(test)]
 mod tests;
+mod timed;
 mod turn;
+mod wakes;
 
+pub use activity::ClassMetrics;
 pub use class::{Class, Replied, append_json, json, read, unknown_method};
+pub use deferred::Deferred;
 pub use error::Error;
 pub use event::Caller;
 pub use namespace::Options;
+pub use outside::response;
 pub use registry::{Registry, RegistryError};
-pub use services::Services;
+pub use services::{Http, Jobs, Services};
 pub use session::{Close, Drained, Outgoing};
 pub use stub::{Listed, Namespace, Socket};
-pub use turn::{List, Listing, Sent, SocketId, Turn};
+pub use turn::{Ask, List, ListedChild, Listing, Sent, SocketId, Turn, When};
 
 /// How the sockets of a deleted object end.
 const DELETED: Close = Close::new(1000, "Agent deleted");

@@ -51,6 +51,12 @@ impl ObjectName {
         Ok(Self(text.into()))
     }
 
+    /// A number as a name: 32 hex digits.
+    #[must_use]
+    pub fn of_number(number: u128) -> Self {
+        Self(format!("{number:032x}").into())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -3,24 +3,33 @@
 //! `Config → bind → serve → drain`: a token tells everyone to stop, a tracker knows who has not, a grace period bounds the
 //! wait, and whoever is left is named.
 
+mod builder;
 mod descriptors;
 mod listener;
+mod running;
+mod services;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::available_parallelism;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::class::Agent;
-use crate::config::Config;
+use crate::config::{Config, routes};
 use crate::http::{self, Edge, Guard};
+use crate::limits::SPARE_WORKERS;
 use crate::metrics::Metrics;
-use crate::object::{self, Namespace, Registry, RegistryError};
+use crate::object::{self, Namespace, RegistryError};
 use crate::storage::{self, Storage};
+
+pub use builder::Builder;
+pub use running::Running;
 
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +40,7 @@ pub enum Error {
         /// What was configured.
         address: SocketAddr,
         /// What the system says.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The data directory cannot be used.
     #[error(transparent)]
@@ -39,6 +48,9 @@ pub enum Error {
     /// The classes cannot be registered as they are.
     #[error(transparent)]
     Classes(#[from] RegistryError),
+    /// The routes of the program and those of the configuration do not go together.
+    #[error(transparent)]
+    Routes(#[from] routes::Error),
     /// A route names a class that there is not.
     #[error("route `{pattern}` names the class `{class}`, which is not registered")]
     UnknownClass {
@@ -49,7 +61,7 @@ pub enum Error {
     },
     /// Signals cannot be handled.
     #[error("cannot handle signals: {0}")]
-    Signals(std::io::Error),
+    Signals(io::Error),
 }
 
 /// A server that listens and does not serve yet.
@@ -62,17 +74,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens, opens the data directory, and builds every part.
-    ///
-    /// # Errors
-    /// Any [`Error`].
-    pub async fn bind(config: Config) -> Result<Self, Error> {
+    /// Begins a server.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    async fn bind(builder: Builder) -> Result<Self, Error> {
+        let metrics = Metrics::new();
+        let registry = builder.registry(&metrics)?;
+        let config = builder.config;
         let failed = |source| Error::Listen { address: config.server.listen, source };
         let listener = TcpListener::bind(config.server.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let descriptors = descriptors::raise();
-        let metrics = Metrics::new();
-        let registry = registry(&config, &metrics)?;
         let options = storage::Options { data_dir: config.storage.data_dir.clone(), ..storage::Options::default() };
         let storage = Storage::open(options, &metrics)?;
         let tasks = TaskTracker::new();
@@ -82,7 +96,7 @@ impl Server {
             registry,
             object_options(&config),
             metrics.clone(),
-            object::Services::default(),
+            services::services(&config, &metrics),
             &tasks,
         );
         let edge = Edge {
@@ -113,17 +127,23 @@ impl Server {
         let Self { listener, edge, config, descriptors, .. } = self;
         log_start(&config, self.address, descriptors);
         edge.serving.store(true, Ordering::Relaxed);
-        let (hibernation, stopping) = (edge.namespace.hibernation(), edge.stopping.clone());
-        edge.tasks.spawn(async move {
-            tokio::select! {
-                () = hibernation => {}
-                () = stopping.cancelled() => {}
-            }
-        });
+        edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.hibernation()));
+        edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.sampling()));
+        edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.alarms()));
+        edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.deliveries()));
         edge.tasks.spawn(listener::accept(listener, edge.clone(), descriptors));
         stop.cancelled().await;
         drain(edge, config.server.shutdown_grace).await;
     }
+}
+
+/// The runtime that a server wants: so many workers that a turn which runs long holds up nobody else.
+///
+/// # Errors
+/// The system gives no threads.
+pub fn runtime() -> io::Result<Runtime> {
+    let cores = available_parallelism().map_or(1, usize::from);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(cores + SPARE_WORKERS).enable_all().build()
 }
 
 /// Runs a server until the process is told to stop (SIGTERM, SIGINT); a second signal ends it at once.
@@ -132,10 +152,10 @@ impl Server {
 ///
 /// # Errors
 /// Any [`Error`].
-pub async fn run(config: Config) -> Result<(), Error> {
+pub async fn run(builder: Builder) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
-    let server = Server::bind(config).await?;
+    let server = builder.bind().await?;
     println!("listening on http://{}", server.address());
     let stop = CancellationToken::new();
     let serving = server.serve(stop.clone());
@@ -162,6 +182,7 @@ async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) -> &'static
 
 async fn drain(edge: Edge, grace: std::time::Duration) {
     edge.stopping.cancel();
+    edge.namespace.stop();
     edge.tasks.close();
     if tokio::time::timeout(grace, edge.tasks.wait()).await.is_err() {
         tracing::warn!(tasks = edge.tasks.len(), ?grace, "the grace time is over; what is left is dropped");
@@ -172,15 +193,6 @@ async fn drain(edge: Edge, grace: std::time::Duration) {
         tracing::error!(%error, "storage did not close");
     }
     tracing::info!("stopped");
-}
-
-fn registry(config: &Config, metrics: &Metrics) -> Result<Registry, Error> {
-    let registry = Registry::new::<Agent>(metrics)?;
-    if let Some((pattern, class)) = config.routes.iter().find(|(_, class)| !registry.has(class)) {
-        return Err(Error::UnknownClass { pattern: pattern.to_owned(), class: class.to_owned() });
-    }
-    let routes = config.routes.clone();
-    Ok(registry.routed(move |path| routes.class_of(path).map(str::to_owned)))
 }
 
 fn object_options(config: &Config) -> object::Options {

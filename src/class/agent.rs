@@ -56,14 +56,18 @@ fn create_agent(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Erro
         name: &'a str,
         path: &'a str,
     }
-    let name = name_of(payload)?;
-    let path = turn.create_child(&name)?;
+    let fields = Fields::of(payload);
+    let name = fields.name()?;
+    let path = match fields.class()? {
+        Some(class) => turn.create_child_as(&name, &class)?,
+        None => turn.create_child(&name)?,
+    };
     turn.publish(Change::added(name.as_str()));
     json(&Created { name: name.as_str(), path: path.as_str() })
 }
 
 fn delete_agent(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
-    let name = name_of(payload)?;
+    let name = Fields::of(payload).name()?;
     turn.delete_child(&name)?;
     turn.publish(Change::removed(name.as_str()));
     Ok(b"{}".to_vec())
@@ -103,6 +107,8 @@ struct Fields<'a> {
     #[serde(borrow, default)]
     name: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    class: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     recipient: Option<&'a RawValue>,
     #[serde(borrow, default)]
     message: Option<&'a RawValue>,
@@ -115,21 +121,27 @@ impl<'a> Fields<'a> {
         if is_object { serde_json::from_str(payload.get()).unwrap_or_default() } else { Self::default() }
     }
 
+    fn name(&self) -> Result<ObjectName, Error> {
+        let Some(name) = self.name else {
+            return Err(Error::bad_request("Agent name required"));
+        };
+        match text(name) {
+            Some(name) if name.is_empty() => Err(Error::bad_request("Agent name required")),
+            Some(name) => ObjectName::parse(&name).map_err(|_| Error::bad_request("Invalid agent name")),
+            None => Err(Error::bad_request("Invalid agent name")),
+        }
+    }
+
+    /// The class that a child is to have, if one is named.
+    fn class(&self) -> Result<Option<String>, Error> {
+        let invalid = || Error::bad_request("Invalid class: it must be the name of one");
+        self.class.map(|class| text(class).ok_or_else(invalid)).transpose()
+    }
+
     fn message(&self) -> Result<&'a RawValue, Error> {
         self.message
             .filter(|message| !matches!(message.get(), "null" | r#""""#))
             .ok_or_else(|| Error::bad_request("Message required"))
-    }
-}
-
-fn name_of(payload: &RawValue) -> Result<ObjectName, Error> {
-    let Some(name) = Fields::of(payload).name else {
-        return Err(Error::bad_request("Agent name required"));
-    };
-    match text(name) {
-        Some(name) if name.is_empty() => Err(Error::bad_request("Agent name required")),
-        Some(name) => ObjectName::parse(&name).map_err(|_| Error::bad_request("Invalid agent name")),
-        None => Err(Error::bad_request("Invalid agent name")),
     }
 }
 

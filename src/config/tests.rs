@@ -15,11 +15,11 @@ fn variables(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
 }
 
 fn from_file(text: &str) -> Result<Config, Error> {
-    Config::from_layers(Some(file(text)), [], &Flags::default())
+    Config::default().layered(Some(file(text)), [], &Flags::default())
 }
 
 fn from_environment(pairs: &[(&str, &str)]) -> Result<Config, Error> {
-    Config::from_layers(None, variables(pairs), &Flags::default())
+    Config::default().layered(None, variables(pairs), &Flags::default())
 }
 
 /// The lines of the error of a configuration that must be refused.
@@ -62,7 +62,7 @@ fn op1_flags_over_environment_over_file_over_defaults() {
     let text = "[server]\nlisten = \"127.0.0.1:1\"\n[storage]\ndata_dir = \"file\"\n[limits]\nsockets = 1";
     let environment = [("FLEET_SERVER__LISTEN", "127.0.0.1:2"), ("FLEET_STORAGE__DATA_DIR", "variable")];
     let flags = Flags { listen: Some("127.0.0.1:3".into()), ..Flags::default() };
-    let config = Config::from_layers(Some(file(text)), variables(&environment), &flags).unwrap();
+    let config = Config::default().layered(Some(file(text)), variables(&environment), &flags).unwrap();
     assert_eq!(config.server.listen.port(), 3);
     assert_eq!(config.storage.data_dir, Path::new("variable"));
     assert_eq!(config.limits.sockets, 1);
@@ -150,7 +150,7 @@ fn op1_unknown_keys_are_refused_with_the_nearest_name() {
 fn op1_every_problem_is_reported_at_once() {
     let flags = Flags { listen: Some("nowhere".into()), ..Flags::default() };
     let environment = variables(&[("FLEET_LIMITS__SOCKETS", "many"), ("FLEET_A__B", "")]);
-    let refusal = problems(Config::from_layers(Some(file("[log]\nformat = \"xml\"")), environment, &flags));
+    let refusal = problems(Config::default().layered(Some(file("[log]\nformat = \"xml\"")), environment, &flags));
     assert_eq!(refusal.len(), 4, "{refusal:?}");
     assert_eq!(refusal[0], "`log.format` in config.toml is \"xml\"; unknown variant `xml`, expected `text` or `json`");
     assert!(refusal[1].starts_with("unknown key `a.b` in the variable FLEET_A__B; "));

@@ -28,6 +28,7 @@ pub fn router(edge: Edge) -> Router {
         .route("/.fleet/ready", get(system::ready))
         .route("/.fleet/metrics", get(system::metrics))
         .route("/.fleet/objects", get(system::objects))
+        .route("/.fleet/classes/{class}/metrics", get(system::class_metrics))
         .method_not_allowed_fallback(async |method: Method| Error::method_not_allowed(&method, "GET, HEAD"))
         .fallback(dispatch)
         .layer(from_fn_with_state(edge.clone(), checked))

@@ -1,7 +1,7 @@
 //! The server's own endpoints, below `/.fleet/`.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::header::CONTENT_TYPE;
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::Edge;
 use super::error::Error;
 use super::object::json;
-use crate::limits::PAGE_ITEMS;
+use crate::limits::{CLASS_NAME_BYTES, PAGE_ITEMS};
 use crate::object::Listed;
 use crate::path::ObjectPath;
-use crate::protocol::encode;
+use crate::protocol::{Code, encode};
 
 /// Items on a page that does not say how many.
 const DEFAULT_ITEMS: usize = 100;
@@ -40,6 +40,19 @@ pub(super) async fn ready(State(edge): State<Edge>) -> Response {
 pub(super) async fn metrics(State(edge): State<Edge>) -> Response {
     edge.metrics.storage_bytes.set(i64::try_from(edge.storage.bytes()).unwrap_or(i64::MAX));
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], edge.metrics.render()).into_response()
+}
+
+/// What the objects of one class do.
+pub(super) async fn class_metrics(
+    State(edge): State<Edge>,
+    class: Result<Path<String>, PathRejection>,
+) -> Result<Response, Error> {
+    let Path(class) = class.map_err(|error| Error::bad_request(error.body_text()))?;
+    let metrics = edge.namespace.class_metrics(&class).ok_or_else(|| {
+        let shown: String = class.chars().take(CLASS_NAME_BYTES).collect();
+        Error::new(Code::NotFound, format!("class `{shown}` is not registered in this server"))
+    })?;
+    Ok(json(encode(&metrics).into()))
 }
 
 #[derive(Deserialize)]

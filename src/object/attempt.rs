@@ -24,11 +24,17 @@ pub(super) struct Source<'a> {
     pub(super) sender: Option<&'a Arc<Session>>,
     /// By what the sender recognises the answer, once the class has said so.
     pub(super) id: Option<Id>,
+    /// How many calls lie above it.
+    pub(super) hops: u8,
+    /// Whether whoever caused it may be answered later.
+    pub(super) may_defer: bool,
+    /// By what it will be, once the class has said so.
+    pub(super) deferred: Option<u64>,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(caller: Caller) -> Self {
-        Self { caller, sender: None, id: None }
+        Self { caller, sender: None, id: None, hops: 0, may_defer: false, deferred: None }
     }
 
     /// The runtime itself.
@@ -57,6 +63,7 @@ impl Inner {
         };
         let before = Sizes::of(&stored.record);
         let mut turn = Turn::new(self, &slot.path, live.definition.children, stored, &body.sockets, &source.caller);
+        (turn.hops, turn.may_defer) = (source.hops, source.may_defer);
         if let Input::Open(_, upgrade) = input {
             turn.upgrade = upgrade;
         }
@@ -74,9 +81,14 @@ impl Inner {
         }));
         let now = Instant::now();
         live.definition.observe(now - run.now, &input);
+        if source.caller != Caller::Runtime || !matches!(input, Input::Activate | Input::State) {
+            live.definition.events.inc();
+        }
         run.now = now;
         let mut draft = turn.draft;
+        live.definition.state_operations.inc_by(draft.operations);
         source.id = draft.id.take();
+        source.deferred = draft.said.deferred;
         let result = match result {
             Ok(Ok((output, state))) => match self.keep(slot, stored, live, run, before, &draft) {
                 Ok(()) => {
@@ -91,11 +103,15 @@ impl Inner {
                 tracing::error!(path = %slot.path, class, event, "a handler panicked");
                 self.metrics.panics.inc();
                 run.panicked = true;
+                // Earlier turns of the run are still to be written.
+                before.restore(&mut stored.record);
+                stored.timers.undo();
                 return Err(Error::panicked());
             }
         };
         draft.undo(&mut stored.children);
         before.restore(&mut stored.record);
+        stored.timers.undo();
         live.class = live.definition.make(Some(&live.saved))?;
         result
     }
@@ -121,6 +137,7 @@ impl Inner {
                 return Err(Error::new(Code::TooLarge, format!("state is {new} bytes; the limit is {STATE_BYTES}")));
             }
             stored.record.bytes = (stored.record.bytes + new as u64).saturating_sub(old as u64);
+            live.definition.state_operations.inc();
         }
         let limit = live.definition.storage_bytes.unwrap_or(self.options.storage_per_object);
         if stored.record.bytes > limit && stored.record.bytes > before.bytes {
@@ -146,7 +163,12 @@ impl Inner {
     fn accept(slot: &Slot, body: &mut Body, run: &mut Run, mut draft: Draft, source: &Source, state: Option<Output>) {
         if let Some(stored) = body.stored.as_mut().filter(|_| draft.has_writes()) {
             stored.rows.apply(draft.cleared, &draft.rows);
+            stored.mail.sent(draft.said.sends());
             run.set.merge(draft.write_set(&slot.path));
+            std::mem::take(&mut draft.said).settle(&mut stored.pending);
+        }
+        if let Some(stored) = &mut body.stored {
+            stored.keep_timers(run);
         }
         run.effects.append(&mut draft.effects);
         run.effects.extend(body.sockets.apply(&mut draft.sockets).into_iter().map(Effect::Noted));

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 pub(super) use self::sockets::{Joined, Notes, Sockets};
 use super::children::Children;
+use super::inbox::Mail;
 use super::instance::{Definition, Instance};
+use super::replies::Pending;
 use super::rows::Rows;
 use super::session::Close;
 use crate::storage::{Record, Seq};
+use crate::timers::Timers;
 
 pub(crate) struct Body {
     pub(super) sockets: Sockets,
@@ -32,6 +35,13 @@ pub(super) struct Stored {
     pub(super) exists: bool,
     pub(super) children: Option<Children>,
     pub(super) rows: Rows,
+    pub(super) mail: Mail,
+    pub(super) pending: Pending,
+    pub(super) timers: Timers,
+    /// Rows of the runtime that the record counts.
+    pub(super) runtime_rows: u64,
+    /// The earliest time at which the object is to be woken, as of its last run.
+    pub(super) wake: Option<u64>,
 }
 
 /// An activated class.

@@ -4,6 +4,7 @@
 //! too, because every `state` frame carries it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 
 use crate::path::ObjectName;
 use crate::protocol::encode;
@@ -30,6 +31,15 @@ impl Children {
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &ObjectName> {
         self.by_ordinal.values().map(|child| &child.name)
+    }
+
+    /// The children that were created after one, or all of them; `None` when that one is not listed.
+    pub(crate) fn after(&self, name: Option<&str>) -> Option<impl Iterator<Item = &Child>> {
+        let start = match name {
+            None => Bound::Unbounded,
+            Some(name) => Bound::Excluded(*self.by_name.get(name)?),
+        };
+        Some(self.by_ordinal.range((start, Bound::Unbounded)).map(|(_, child)| child))
     }
 
     pub(crate) fn insert(&mut self, ordinal: u64, child: Child) {

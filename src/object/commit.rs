@@ -19,7 +19,7 @@ use super::turn::SocketId;
 use crate::limits::{WRITE_SET_BYTES, WRITE_SET_ROWS};
 use crate::path::ObjectPath;
 use crate::protocol::{self, Frame, Version};
-use crate::storage::{Seq, WriteSet};
+use crate::storage::{Seq, Space, WriteSet};
 
 /// What the turns of one run have done so far.
 pub(super) struct Run {
@@ -106,14 +106,17 @@ impl Inner {
         }
     }
 
-    fn post_later(slot: &Slot, event: Event) {
+    pub(super) fn post_later(slot: &Slot, event: Event) {
         let room = event.room();
         // The caller runs the slot, so the event is only queued.
         drop(slot.core.lock().post(event, room));
     }
 
-    /// Puts the record as the last turn left it into the write set.
-    fn finish(body: &mut Body, run: &mut Run) {
+    /// Puts the record as the last turn left it into the write set, and when the object is to be woken.
+    fn finish(&self, body: &mut Body, run: &mut Run) {
+        if let Some(stored) = &mut body.stored {
+            run.set.wake = stored.new_wake(&self.services.clock);
+        }
         let changed = std::mem::take(&mut run.changed);
         let Some(stored) = body.stored.as_mut().filter(|_| changed > Changed::Nothing) else { return };
         if let Some(live) = body.live.as_ref().filter(|_| changed == Changed::State) {
@@ -127,10 +130,11 @@ impl Inner {
         if run.published {
             self.tell_state(slot, body, run);
         }
-        Self::finish(body, run);
+        self.finish(body, run);
         let set = std::mem::replace(&mut run.set, WriteSet::new(slot.path.clone()));
-        let cleared = set.clear;
-        let keys: Vec<Box<str>> = set.rows.keys().map(|(_, key)| key.clone()).collect();
+        let (cleared, wake) = (set.clear, set.wake.flatten());
+        let keys = set.rows.keys().filter(|(space, _)| *space == Space::User);
+        let keys: Vec<Box<str>> = keys.map(|(_, key)| key.clone()).collect();
         let effects = std::mem::take(&mut run.effects);
         let (joined, response) = (std::mem::take(&mut run.joined), run.response.take());
         let committed = if set.deleted.is_empty() {
@@ -149,6 +153,12 @@ impl Inner {
         };
         match committed {
             Some(Ok(seq)) => {
+                if let Some(stored) = &mut body.stored {
+                    stored.mail.committed(&self.storage, seq);
+                }
+                if let Some(at) = wake {
+                    self.wakes.note(at, seq);
+                }
                 if let Some(stored) = body.stored.as_mut().filter(|_| cleared || !keys.is_empty()) {
                     stored.rows.committed(cleared, keys.iter().map(|key| &**key), seq);
                 }
@@ -204,7 +214,7 @@ impl Inner {
                 Effect::Send(outbound) => outbound.release(seq),
                 Effect::Close(session, close) => session.close_for(seq, close),
                 Effect::Noted(session) => session.noted(seq),
-                Effect::Tell(to, frame) => self.tell_after(slot, seq, to, frame),
+                Effect::Errand(errand) => self.errand(slot, seq, errand),
             }
         }
     }

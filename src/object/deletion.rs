@@ -10,6 +10,8 @@ use std::sync::atomic::Ordering;
 
 use super::Error;
 use super::body::Body;
+use super::deferred::Asker;
+use super::errand::Errand;
 use super::event::{Effect, Event};
 use super::namespace::{Inner, Slot};
 use super::slot::Life;
@@ -43,6 +45,7 @@ impl Inner {
             let remains = victim.core.lock().kill();
             killed.push((remains, victim));
         }
+        let deleted = set.deleted.clone();
         core = slot.core.lock();
         let committed = self.storage.commit(set, core.last_write);
         core.last_write = committed.unwrap_or(core.last_write);
@@ -56,7 +59,16 @@ impl Inner {
             self.barrier.fetch_max(core.last_write.0, Ordering::Relaxed);
             core.killed(end);
         }
+        // The gate is still held: what is owed from here on is owed by others.
+        let owed: Vec<Asker> = deleted.iter().flat_map(|subtree| self.deferred.take_below(subtree)).collect();
+        deleted.iter().for_each(|subtree| self.jobs.cancel_below(subtree));
         drop(gate);
+        for asker in owed {
+            let error = if committed.is_ok() { Error::deleted() } else { Error::dropped() };
+            self.pay(asker, Err(error));
+        }
+        // Should the deletion fail after all, the messages below it are there again.
+        self.errand(slot, committed.unwrap_or(Seq::NONE), Errand::Handled { more: false });
         for ((events, body), victim) in killed {
             self.bury(&victim, events, body, end);
         }

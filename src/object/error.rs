@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::protocol::Code;
 use crate::storage;
+use crate::timers;
 
 /// A failure that its caller may see: a code to act on and a text that names the thing and the bound.
 ///
@@ -61,6 +62,24 @@ impl Error {
         Self::internal("the handler panicked")
     }
 
+    /// Nobody answered in time.
+    pub(crate) fn timed_out() -> Self {
+        Self::new(Code::Unavailable, "timed out: there was no answer in the time given; it may have been done")
+    }
+
+    /// The server ended before the answer came.
+    pub(crate) fn interrupted() -> Self {
+        Self::new(
+            Code::Unavailable,
+            "interrupted: the server was restarted before the answer came; it may have been done",
+        )
+    }
+
+    /// The server is ending.
+    pub(crate) fn stopping() -> Self {
+        Self::new(Code::Unavailable, "the server is stopping; try again")
+    }
+
     /// The kind of failure.
     pub fn code(&self) -> Code {
         self.code
@@ -89,6 +108,25 @@ impl From<storage::CommitError> for Error {
         let code = match error {
             storage::CommitError::Full => Code::StorageFull,
             storage::CommitError::Unknown => Code::CommitUnknown,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<timers::Error> for Error {
+    fn from(error: timers::Error) -> Self {
+        let code = match error {
+            timers::Error::Unknown(_) => Code::NotFound,
+            timers::Error::Full | timers::Error::Running(_) => Code::Conflict,
+            timers::Error::Row { .. } => Code::Internal,
+            timers::Error::Late(_)
+            | timers::Error::Name(_)
+            | timers::Error::Interval(_)
+            | timers::Error::CronLength(_)
+            | timers::Error::Cron { .. }
+            | timers::Error::Never(_)
+            | timers::Error::ZoneLength(_)
+            | timers::Error::Zone(_) => Code::BadRequest,
         };
         Self::new(code, error.to_string())
     }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Error;
+use super::deferred::Asker;
+use super::errand::Errand;
 use super::session::{Close, Session};
 use super::slot::Room;
 use super::turn::SocketId;
@@ -32,8 +34,8 @@ pub(crate) type Reply<T> = oneshot::Sender<(Seq, Result<T, Error>)>;
 
 /// One event.
 pub(crate) enum Event {
-    /// A method called over HTTP.
-    Call { method: Box<str>, payload: Box<RawValue>, reply: Reply<Vec<u8>> },
+    /// A method called over HTTP or by another object.
+    Call { method: Box<str>, payload: Box<RawValue>, asker: Asker },
     /// The state is asked for.
     State { reply: Reply<Vec<u8>> },
     /// Any other request.
@@ -47,7 +49,17 @@ pub(crate) enum Event {
     /// A socket is gone.
     Close(Arc<Session>, Closed),
     /// A frame for every socket of this object.
-    Tell(Frame),
+    Forward(Frame),
+    /// A message of another object, at most once.
+    Tell { sender: ObjectPath, message: Box<RawValue> },
+    /// Durable messages wait; at most one such event does.
+    Inbox,
+    /// The answer to what the object has asked for.
+    Replied { id: u64, result: Result<Vec<u8>, Error> },
+    /// Answers are due that nobody else will give.
+    Overdue,
+    /// Something is due; the place among those that are woken at once is given back when it is handled.
+    Wake(OwnedSemaphorePermit),
     /// Delete a subtree: a child's, or for the root its own.
     Delete { subtree: ObjectPath, reply: Reply<()> },
 }
@@ -55,35 +67,63 @@ pub(crate) enum Event {
 impl Event {
     pub(crate) fn room(&self) -> Room {
         match self {
-            Self::Call { .. } | Self::State { .. } | Self::Fetch { .. } | Self::Tell(_) => Room::Ordinary,
-            Self::Message(..) | Self::Broken(..) => Room::Ordinary,
-            Self::Open(..) | Self::Close(..) | Self::Delete { .. } => Room::Reserved,
+            Self::Call { .. }
+            | Self::State { .. }
+            | Self::Fetch { .. }
+            | Self::Message(..)
+            | Self::Broken(..)
+            | Self::Forward(_)
+            | Self::Tell { .. } => Room::Ordinary,
+            Self::Open(..)
+            | Self::Close(..)
+            | Self::Inbox
+            | Self::Replied { .. }
+            | Self::Overdue
+            | Self::Wake(_)
+            | Self::Delete { .. } => Room::Reserved,
         }
     }
 
     /// Whether the class handles it, so that there must be an instance.
     pub(crate) fn needs_class(&self) -> bool {
         match self {
-            Self::Call { .. } | Self::State { .. } | Self::Fetch { .. } => true,
-            Self::Open(..) | Self::Message(..) | Self::Broken(..) | Self::Close(..) => true,
-            Self::Tell(_) | Self::Delete { .. } => false,
+            Self::Call { .. }
+            | Self::State { .. }
+            | Self::Fetch { .. }
+            | Self::Open(..)
+            | Self::Message(..)
+            | Self::Broken(..)
+            | Self::Close(..)
+            | Self::Tell { .. } => true,
+            // Whether there is anything for the class is found out first.
+            Self::Inbox | Self::Replied { .. } | Self::Overdue | Self::Wake(_) => false,
+            Self::Forward(_) | Self::Delete { .. } => false,
         }
     }
 
     /// Whether it needs the object's record.
     pub(crate) fn needs_stored(&self) -> bool {
-        self.needs_class() || matches!(self, Self::Delete { .. })
+        !matches!(self, Self::Forward(_))
     }
 
     /// The effect that tells whoever caused the event that it failed.
     pub(crate) fn refuse(self, error: Error) -> Option<Effect> {
         Some(match self {
-            Self::Call { reply, .. } | Self::State { reply } => Effect::Json(reply, Err(error)),
+            Self::Call { asker, .. } => asker.answer(Err(error)),
+            Self::State { reply } => Effect::Json(reply, Err(error)),
             Self::Fetch { reply, .. } => Effect::Response(reply, Box::new(Err(error))),
             Self::Delete { reply, .. } => Effect::Done(reply, Err(error)),
             Self::Message(session, frame) => Effect::Answer(session, Answer::error(id_of(&frame), error)),
             Self::Open(session, _) => Effect::Refuse(session, error),
-            Self::Broken(..) | Self::Close(..) | Self::Tell(_) => return None,
+            // The messages are still there.
+            Self::Inbox => Effect::Errand(Errand::Sweep),
+            Self::Broken(..)
+            | Self::Close(..)
+            | Self::Forward(_)
+            | Self::Tell { .. }
+            | Self::Replied { .. }
+            | Self::Overdue
+            | Self::Wake(_) => return None,
         })
     }
 }
@@ -157,8 +197,8 @@ pub(crate) enum Effect {
     Close(Arc<Session>, Close),
     /// The class knows something of a socket that goes with the turn.
     Noted(Arc<Session>),
-    /// A frame for the sockets of other objects.
-    Tell(Vec<Arc<super::namespace::Slot>>, Frame),
+    /// Something that reaches other objects, or the world outside.
+    Errand(Errand),
 }
 
 impl Effect {
@@ -176,14 +216,8 @@ impl Effect {
             Self::Send(outbound) if !outbound.confirmed => Self::Send(outbound),
             // Without an answer of its own it would be told nothing at all.
             Self::Handled(session) => Self::Answer(session, Answer::error(None, error.clone())),
-            Self::State(..)
-            | Self::Change(..)
-            | Self::Sockets(..)
-            | Self::Send(_)
-            | Self::Close(..)
-            | Self::Tell(..) => {
-                return None;
-            }
+            Self::Errand(errand) => Self::Errand(errand.failed(error)?),
+            Self::State(..) | Self::Change(..) | Self::Sockets(..) | Self::Send(_) | Self::Close(..) => return None,
         })
     }
 }

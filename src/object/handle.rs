@@ -3,6 +3,7 @@
 mod sockets;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::Error;
 use super::attempt::Source;
@@ -11,7 +12,6 @@ use super::commit::{Changed, Run};
 use super::event::{Caller, Effect, Event};
 use super::instance::{Input, Output};
 use super::namespace::{Inner, Slot};
-use super::rows::Rows;
 use super::turn::Turn;
 use crate::path::{ObjectName, ObjectPath};
 use crate::protocol::{Change, Version};
@@ -19,6 +19,9 @@ use crate::storage::Record;
 
 impl Inner {
     pub(super) fn handle(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run, event: Event) {
+        if let Event::Wake(_) = event {
+            slot.waking.store(false, Ordering::Relaxed);
+        }
         let Some(event) = Self::settle(body, run, event) else { return };
         let ready = if event.needs_class() {
             self.activate(slot, body, run)
@@ -33,11 +36,7 @@ impl Inner {
         }
         self.tell_gone(slot, body, run);
         match event {
-            Event::Call { method, payload, reply } => {
-                let input = Input::Call(&method, &payload);
-                let result = self.attempt(slot, body, run, &mut Source::new(Caller::Http), input);
-                run.effects.push(Effect::Json(reply, result.and_then(json_of)));
-            }
+            Event::Call { method, payload, asker } => self.called(slot, body, run, (&method, &payload), asker),
             Event::State { reply } => {
                 let result = self.attempt(slot, body, run, &mut Source::new(Caller::Http), Input::State);
                 run.effects.push(Effect::Json(reply, result.and_then(json_of)));
@@ -56,7 +55,12 @@ impl Inner {
             Event::Broken(session, error) => self.broken(slot, body, run, &session, &error),
             // It is among those that are gone.
             Event::Close(..) => {}
-            Event::Tell(frame) => run.effects.push(Effect::Sockets(body.sockets.all().to_vec(), frame)),
+            Event::Tell { sender, message } => self.hear(slot, body, run, sender, &message),
+            Event::Inbox => self.read_inbox(slot, body, run),
+            Event::Replied { id, result } => self.replied(slot, body, run, id, result),
+            Event::Overdue => self.answer_overdue(slot, body, run),
+            Event::Wake(place) => self.wake(slot, body, run, place),
+            Event::Forward(frame) => run.effects.push(Effect::Sockets(body.sockets.all().to_vec(), frame)),
             Event::Delete { subtree, reply } => {
                 let result = self.delete(slot, body, run, subtree);
                 run.effects.push(Effect::Done(reply, result));
@@ -84,7 +88,8 @@ impl Inner {
                 run.changed = run.changed.max(Changed::Record);
             }
         }
-        if !listed && !self.is_live(&subtree) && self.storage.objects(&subtree, None, 1)?.is_empty() {
+        let exists = listed || self.is_live(&subtree) || !self.storage.objects(&subtree, None, 1)?.is_empty();
+        if !exists && !self.has_mail(&subtree)? {
             return Ok(());
         }
         run.set.deleted.push(subtree);
@@ -101,19 +106,25 @@ impl Inner {
 
     /// Reads the object's record, unless it is in memory.
     fn load(&self, slot: &Slot, body: &mut Body) -> Result<(), Error> {
+        if body.stored.as_ref().is_some_and(|stored| !stored.exists) && self.storage.load(&slot.path)?.is_some() {
+            // Its parent has listed it since it was looked at, perhaps with another class.
+            drop(body.sleep());
+        }
         if body.stored.is_none() {
             let found = self.storage.load(&slot.path)?;
             let exists = found.is_some();
             let record = found.unwrap_or_else(|| Record::new(self.registry.class_for(&slot.path)));
-            let rows = Rows::load(&self.storage, &slot.path, record.rows)?;
-            let state_bytes = record.state.as_ref().map_or(0, |state| state.len());
-            body.stored = Some(Stored { record, state_bytes, exists, children: None, rows });
+            let stored = Stored::load(&self.storage, &slot.path, record, exists)?;
+            if !stored.pending.interrupted(self.start).is_empty() {
+                Self::post_later(slot, Event::Overdue);
+            }
+            body.stored = Some(stored);
         }
         Ok(())
     }
 
     /// Brings the class into memory, unless it is.
-    fn activate(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run) -> Result<(), Error> {
+    pub(super) fn activate(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run) -> Result<(), Error> {
         self.load(slot, body)?;
         if body.live.is_some() {
             return Ok(());

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use prometheus::{Histogram, IntGauge};
+use prometheus::{Histogram, IntCounter, IntGauge};
 use serde_json::value::RawValue;
 
 use super::Error;
+use super::activity::Activity;
 use super::class::{Class, Replied, append_json};
 use super::turn::{SocketId, Turn};
 use crate::limits::{LONG_TURN, WARY_TURNS};
@@ -107,6 +108,9 @@ pub(crate) struct Definition {
     /// How many more turns of this class run where they hold up nobody, because one was long.
     wary: AtomicU32,
     pub(crate) turn_seconds: Histogram,
+    pub(crate) events: IntCounter,
+    pub(crate) state_operations: IntCounter,
+    pub(crate) activity: Activity,
     pub(crate) active: IntGauge,
     pub(crate) asleep: IntGauge,
     pub(crate) websockets: IntGauge,
@@ -129,6 +133,9 @@ impl Definition {
             },
             wary: AtomicU32::new(0),
             turn_seconds: metrics.turn_seconds.with_label_values(&[name]),
+            events: metrics.events.with_label_values(&[name]),
+            state_operations: metrics.state_operations.with_label_values(&[name]),
+            activity: Activity::new(),
             active: metrics.objects.with_label_values(&[name, "active"]),
             asleep: metrics.objects.with_label_values(&[name, "asleep"]),
             websockets: metrics.websockets.with_label_values(&[name]),

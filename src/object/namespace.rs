@@ -18,17 +18,20 @@ use tokio_util::task::TaskTracker;
 
 use super::Error;
 use super::body::Body;
+use super::deferred::Deferrals;
+use super::errand::Errands;
 use super::event::Event;
 use super::idle::Idle;
+use super::jobs::Running;
 use super::registry::Registry;
 use super::services::Services;
 use super::session::Session;
 use super::slot::{Core, Life, Posted};
 use super::turn::SocketId;
-use crate::clock::{Clock, Random};
+use super::wakes::Wakes;
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
-use crate::protocol::{Code, Frame, Version};
+use crate::protocol::{Code, Version};
 use crate::storage::{Outcome, Seq, Storage};
 
 /// The bounds that an operator sets.
@@ -56,26 +59,31 @@ pub(crate) struct Inner {
     sockets: Arc<AtomicUsize>,
     next_session: AtomicU64,
     pub(super) idle: Idle,
+    pub(super) wakes: Wakes,
     pub(super) storage: Storage,
     pub(super) registry: Registry,
     pub(super) options: Options,
-    pub(super) clock: Clock,
-    pub(super) random: Random,
+    pub(super) services: Services,
+    /// The number of this start of the server, which no other has.
+    pub(super) start: u64,
+    pub(super) jobs: Running,
+    pub(super) deferred: Deferrals,
+    /// Whether inboxes are to be looked at: those from before the start, and what could not be delivered since.
+    pub(super) sweep: AtomicBool,
     pub(super) metrics: Metrics,
     tasks: TaskTracker,
     /// Where turns run that no edge runs: the writer, which wakes them, is no thread of it.
     runtime: Handle,
 }
 
-/// A frame that waits for a commit, and whose sockets it is for.
-pub(super) type Tells = (Seq, Vec<Arc<Slot>>, Frame);
-
 /// The place of one object in memory.
 pub(crate) struct Slot {
     pub(super) path: ObjectPath,
     pub(super) core: Mutex<Core<Event, Box<Body>>>,
-    /// Tells that wait for their commit, in order.
-    pub(super) tells: Mutex<VecDeque<Tells>>,
+    /// What is to be done behind its commits.
+    pub(super) errands: Mutex<Errands>,
+    /// Whether an [`Event::Inbox`] waits in the mailbox.
+    pub(super) mail: AtomicBool,
     /// Edges that wait for room in the mailbox.
     waiting: Mutex<Vec<Waker>>,
     /// Open sockets, and those that are being opened.
@@ -84,6 +92,8 @@ pub(crate) struct Slot {
     pub(super) watched: AtomicBool,
     /// When it last had an event, in milliseconds of [`Idle`]'s clock.
     pub(super) last_event: AtomicU64,
+    /// Whether an [`Event::Wake`] waits in the mailbox.
+    pub(super) waking: AtomicBool,
     namespace: std::sync::Weak<Inner>,
 }
 
@@ -121,11 +131,15 @@ impl Inner {
             sockets: Arc::default(),
             next_session: AtomicU64::new(1),
             idle: Idle::new(),
+            wakes: Wakes::new(),
             storage,
             registry,
             options,
-            clock: services.clock,
-            random: services.random,
+            start: services.random.number(),
+            services,
+            jobs: Running::new(),
+            deferred: Deferrals::default(),
+            sweep: AtomicBool::new(true),
             metrics,
             tasks,
             runtime: Handle::current(),
@@ -139,6 +153,11 @@ impl Inner {
     /// The slot of a path, if it has sockets.
     pub(super) fn with_sockets(&self, key: &str) -> Option<Arc<Slot>> {
         self.find(key).filter(|slot| slot.sockets.load(Ordering::Relaxed) > 0)
+    }
+
+    /// The open sockets of an object.
+    pub(super) fn socket_count(&self, key: &str) -> usize {
+        self.find(key).map_or(0, |slot| slot.sockets.load(Ordering::Relaxed))
     }
 
     /// The slot of a path, created if there is none.
@@ -155,11 +174,13 @@ impl Inner {
                     path: path.clone(),
                     // What it shows is only true once the deletion before it is durable.
                     core: Mutex::new(Core::new(body, self.storage.floor(path))),
-                    tells: Mutex::default(),
+                    errands: Mutex::default(),
+                    mail: AtomicBool::new(false),
                     waiting: Mutex::default(),
                     sockets: AtomicUsize::new(0),
                     watched: AtomicBool::new(false),
                     last_event: AtomicU64::new(0),
+                    waking: AtomicBool::new(false),
                     namespace: Arc::downgrade(self),
                 });
                 self.index.lock().insert(path.clone());
@@ -291,7 +312,7 @@ impl Inner {
     }
 
     /// Removes a slot that is out of service, unless another stands there already.
-    fn forget(&self, slot: &Arc<Slot>) {
+    pub(super) fn forget(&self, slot: &Arc<Slot>) {
         self.slots.remove_if(&slot.path, |path, found| {
             let same = Arc::ptr_eq(found, slot);
             // Under the map's lock, as when a slot is created: the two never disagree.
@@ -301,7 +322,7 @@ impl Inner {
 
     /// Lets a slot go on that waits for storage.
     fn resume(self: &Arc<Self>, slot: &Arc<Slot>) {
-        self.release_tells(slot);
+        self.do_errands(slot);
         let body = slot.core.lock().resume();
         if let Some(body) = body {
             self.run(slot, body);

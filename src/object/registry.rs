@@ -80,6 +80,7 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::Children`].
     pub fn check(&self) -> Result<(), RegistryError> {
+        debug_assert!(self.has(&self.default), "the builder registers the default");
         let named = self.classes.iter().filter_map(|(class, definition)| Some((*class, definition.children?)));
         for (class, children) in named {
             if !self.has(children) {
@@ -87,6 +88,11 @@ impl Registry {
             }
         }
         Ok(())
+    }
+
+    /// Makes another class the default for every path; one that is registered, which [`Registry::check`] checks.
+    pub fn set_default(&mut self, name: &'static str) {
+        self.default = name.into();
     }
 
     /// Sets the function that names the class of a path which has none stored.
@@ -99,6 +105,11 @@ impl Registry {
     /// Whether a class of that name is registered.
     pub fn has(&self, name: &str) -> bool {
         self.classes.contains_key(name)
+    }
+
+    /// Every class there is.
+    pub(crate) fn definitions(&self) -> impl Iterator<Item = &Definition> {
+        self.classes.values().map(|definition| &**definition)
     }
 
     /// The class for a path of which nothing is stored.

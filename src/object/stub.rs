@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,12 +11,16 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::Error;
+use super::activity::{self, ClassMetrics};
+use super::deferred::Asker;
 use super::event::{Event, Reply};
 use super::idle;
+use super::inbox;
 use super::namespace::{Inner, Offered, Options, Slot};
 use super::registry::Registry;
 use super::services::Services;
 use super::session::{Drained, Outgoing, Session};
+use super::wakes;
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
 use crate::protocol::{self, Closed, Frame, Version};
@@ -61,13 +64,32 @@ impl Namespace {
         idle::put_to_sleep(Arc::clone(&self.0))
     }
 
+    /// Delivers what waits from before the start, and what could not be delivered at its time, for as long as the future is
+    /// polled.
+    pub fn deliveries(&self) -> impl Future<Output = ()> + Send + 'static {
+        inbox::deliver(Arc::clone(&self.0))
+    }
+
+    /// Ends what the server's end must not wait for: jobs, and answers that are owed.
+    pub fn stop(&self) {
+        self.0.jobs.stop();
+        for asker in self.0.deferred.stop() {
+            self.0.pay(asker, Err(Error::stopping()));
+        }
+    }
+
+    /// Wakes objects when something of theirs is due, for as long as the future is polled.
+    pub fn alarms(&self) -> impl Future<Output = ()> + Send + 'static {
+        wakes::fire(Arc::clone(&self.0))
+    }
+
     /// Calls a method of an object; answers JSON text.
     ///
     /// # Errors
     /// What the class answers, or what kept the call from it: see [`Error::code`].
     pub async fn call(&self, path: &ObjectPath, method: &str, payload: Box<RawValue>) -> Result<Vec<u8>, Error> {
         let method = method.into();
-        self.ask(path, |reply| Event::Call { method, payload, reply }).await
+        self.ask(path, |reply| Event::Call { method, payload, asker: Asker::Edge(reply) }).await
     }
 
     /// What a viewer of the object sees, as JSON text.
@@ -104,7 +126,7 @@ impl Namespace {
     /// Sends a message to the sockets of an object: at most once, and not awaited. Without sockets nothing happens.
     pub fn message(&self, path: &ObjectPath, message: &RawValue, sender: &str) {
         if let Some(slot) = self.0.with_sockets(path.key()) {
-            self.0.tell(&slot, protocol::message(message, sender));
+            self.0.forward(&slot, protocol::message(message, sender));
         }
     }
 
@@ -114,15 +136,23 @@ impl Namespace {
     /// Storage cannot be read.
     pub fn list(&self, prefix: &ObjectPath, after: Option<&ObjectPath>, limit: usize) -> Result<Vec<Listed>, Error> {
         let found = self.0.storage.objects(prefix, after, limit)?;
-        let sockets =
-            |path: &ObjectPath| self.0.find(path.key()).map_or(0, |slot| slot.sockets.load(Ordering::Relaxed));
         let listed = found.into_iter().map(|object| Listed {
-            sockets: sockets(&object.path),
+            sockets: self.0.socket_count(object.path.key()),
             path: object.path.to_string(),
             class: object.class.to_string(),
             children: object.children,
         });
         Ok(listed.collect())
+    }
+
+    /// What the objects of a class do; `None` if there is no such class.
+    pub fn class_metrics(&self, class: &str) -> Option<ClassMetrics> {
+        self.0.registry.get(class).ok().map(|definition| definition.class_metrics())
+    }
+
+    /// Keeps the last minute of every class, for as long as the future is polled.
+    pub fn sampling(&self) -> impl Future<Output = ()> + Send + 'static {
+        activity::sample(Arc::clone(&self.0))
     }
 
     /// Takes a place for a socket; [`Socket::open`] then joins the object.

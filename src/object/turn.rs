@@ -4,10 +4,14 @@
 //! |---|---|
 //! | `storage` | the object's rows, and transactions |
 //! | `sockets` | its sockets |
+//! | `talk` | messages, calls, jobs and requests |
 //! | `tree` | its children |
+//! | `alarms` | its alarm and its schedules |
 
+mod alarms;
 mod sockets;
 mod storage;
+mod talk;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -15,9 +19,13 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+pub use self::alarms::When;
 pub use self::sockets::Sent;
 pub(in crate::object) use self::sockets::SocketChanges;
 pub use self::storage::{List, Listing};
+pub use self::talk::Ask;
+use self::talk::Said;
+pub use self::tree::ListedChild;
 use super::Error;
 use super::body::{Sockets, Stored};
 use super::children::Children;
@@ -45,6 +53,10 @@ pub struct Turn<'a> {
     pub(super) caller: &'a Caller,
     /// Read once, when it is first asked for.
     now: Option<u64>,
+    /// How many calls lie above this turn.
+    pub(super) hops: u8,
+    /// Whether the call that it handles may be answered later.
+    pub(super) may_defer: bool,
     pub(super) draft: Draft,
 }
 
@@ -57,9 +69,14 @@ pub(super) struct Draft {
     pub(super) deleted: Vec<ObjectPath>,
     /// Whether every row that there was is dropped.
     pub(super) cleared: bool,
+    pub(super) said: Said,
     pub(super) rows: BTreeMap<Box<str>, Write>,
     row_bytes: usize,
     pub(super) sockets: SocketChanges,
+    /// Whether the alarm or a schedule was changed.
+    timers: bool,
+    /// Rows that were read, written, deleted or listed.
+    pub(super) operations: u64,
     pub(super) published: Option<Change>,
     pub(super) answer: Option<Vec<u8>>,
     undo: Vec<Undo>,
@@ -98,6 +115,8 @@ impl<'a> Turn<'a> {
             upgrade: None,
             caller,
             now: None,
+            hops: 0,
+            may_defer: false,
             draft: Draft::default(),
         }
     }
@@ -116,12 +135,12 @@ impl Turn<'_> {
 
     /// The time in milliseconds since the epoch; the same for the whole turn.
     pub fn now(&mut self) -> u64 {
-        *self.now.get_or_insert_with(|| self.namespace.clock.now())
+        *self.now.get_or_insert_with(|| self.namespace.services.clock.now())
     }
 
     /// A random number, each as likely as the other, which nobody can guess.
     pub fn random(&mut self) -> u64 {
-        self.namespace.random.number()
+        self.namespace.services.random.number()
     }
 
     /// Asks for a `state` (or, for sockets of `fleet.v2`, this change) to be sent to every socket of the object.
@@ -176,7 +195,12 @@ impl Draft {
 
     /// Whether the turn wrote something besides the state.
     pub(super) fn has_writes(&self) -> bool {
-        !self.children.is_empty() || !self.deleted.is_empty() || !self.rows.is_empty() || self.cleared
+        !self.children.is_empty()
+            || !self.deleted.is_empty()
+            || !self.rows.is_empty()
+            || self.cleared
+            || self.said.has_writes()
+            || self.timers
     }
 
     /// The turn's changes, without the record.
@@ -186,6 +210,7 @@ impl Draft {
         set.deleted = std::mem::take(&mut self.deleted);
         set.clear = self.cleared;
         set.rows = std::mem::take(&mut self.rows).into_iter().map(|(key, row)| ((Space::User, key), row)).collect();
+        self.said.write(&mut set);
         set
     }
 

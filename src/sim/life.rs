@@ -166,6 +166,8 @@ impl Life {
         let registry = registry(&metrics);
         let namespace = Namespace::new(storage.clone(), registry, options, metrics, services, &TaskTracker::new());
         runtime.spawn(namespace.hibernation());
+        runtime.spawn(namespace.alarms());
+        runtime.spawn(namespace.deliveries());
         let disk = Arc::new(Mutex::new(Disk { stepper, random: Random::new(seed ^ 0x00d1_5c00), fate: None }));
         runtime.spawn(spin(Arc::clone(&disk)));
         drop(context);

@@ -1,5 +1,7 @@
 //! The simulation itself: it repeats, it finds what is broken, and it says so in few steps.
 
+mod talk;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 

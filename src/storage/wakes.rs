@@ -11,11 +11,25 @@ impl Storage {
     /// # Errors
     /// [`Error::Database`] and [`Error::Closed`].
     pub fn due(&self, now: u64, limit: usize) -> Result<Vec<(ObjectPath, u64)>, Error> {
+        self.due_after(0, None, now, limit)
+    }
+
+    /// The same without what comes before a time, or at that time up to a path: so they can be read in chunks.
+    ///
+    /// # Errors
+    /// [`Error::Database`] and [`Error::Closed`].
+    pub fn due_after(
+        &self,
+        at: u64,
+        path: Option<&ObjectPath>,
+        now: u64,
+        limit: usize,
+    ) -> Result<Vec<(ObjectPath, u64)>, Error> {
         let shared = &self.0.shared;
         let floors = shared.tombstones.floors(&ObjectPath::root());
         shared.readers.read(|connection| {
             let mut statement = connection.prepare_cached(sql::DUE)?;
-            let mut rows = statement.query((stored(now),))?;
+            let mut rows = statement.query((stored(at), path.map_or("", ObjectPath::key), stored(now)))?;
             let mut due = Vec::new();
             while due.len() < limit
                 && let Some(row) = rows.next()?

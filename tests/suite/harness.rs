@@ -18,6 +18,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use fleet::config::Config;
+use fleet::server::Builder;
 use serde::Deserialize as _;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,7 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
 /// A running server.
 pub(crate) struct Server {
     client: Client,
+    build: fn() -> Builder,
     config: Config,
     running: Option<Running>,
     _directory: TempDir,
@@ -69,19 +71,34 @@ impl Server {
 
     /// A server with these lines of a `config.toml`.
     pub(crate) fn configured(toml: &str) -> Self {
+        Self::built_and_configured(fleet::Server::builder, toml)
+    }
+
+    /// A server with other classes than the built-in ones.
+    pub(crate) fn built(build: fn() -> Builder) -> Self {
+        Self::built_and_configured(build, "")
+    }
+
+    fn built_and_configured(build: fn() -> Builder, toml: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = configuration(toml);
         directory.path().clone_into(&mut config.storage.data_dir);
-        let (address, running) = Running::start(config.clone());
-        Self { client: Client::new(address), config, running: Some(running), _directory: directory }
+        let (address, running) = Running::start(build().config(config.clone()));
+        Self { client: Client::new(address), build, config, running: Some(running), _directory: directory }
     }
 
     /// Stops the server and starts another on the same data.
     pub(crate) fn restart(&mut self) {
         self.stop();
-        let (address, running) = Running::start(self.config.clone());
+        let (address, running) = Running::start((self.build)().config(self.config.clone()));
         self.client = Client::new(address);
         self.running = Some(running);
+    }
+
+    /// Stops the server and starts another, built like this, on the same data.
+    pub(crate) fn restart_built(&mut self, build: fn() -> Builder) {
+        self.build = build;
+        self.restart();
     }
 
     /// Asks the server to stop, without waiting until it has.
@@ -115,15 +132,15 @@ impl Drop for Server {
 }
 
 impl Running {
-    fn start(config: Config) -> (SocketAddr, Self) {
+    fn start(builder: Builder) -> (SocketAddr, Self) {
         let stop = CancellationToken::new();
         let token = stop.clone();
         let (bound, address) = mpsc::channel();
         let (ended, stopped) = mpsc::channel();
         let thread = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+            let runtime = fleet::server::runtime().unwrap();
             runtime.block_on(async {
-                let server = fleet::server::Server::bind(config).await.expect("the server starts");
+                let server = builder.bind().await.expect("the server starts");
                 bound.send(server.address()).unwrap();
                 server.serve(token).await;
             });

@@ -16,6 +16,9 @@
 //! | FX9 | `guard` |
 //! | OP1 | `tests/cli.rs` |
 //! | OP2, OP3 | `system` |
+//! | OP4 | `classes`; the figures beside the code, in `src/object/activity.rs` |
+//! | ID1, OB7 | `classes` |
+//! | ID2 | `examples` |
 //! | CO3 | beside the code, in `src/outbound` |
 //! | OB3 | `sleep`; OB4 beside the code, in `src/object/tests.rs` |
 
@@ -25,8 +28,10 @@
 mod harness;
 
 mod calls;
+mod classes;
 mod counts;
 mod deletes;
+mod examples;
 mod guard;
 mod hostile;
 mod layers;

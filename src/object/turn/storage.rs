@@ -208,21 +208,23 @@ impl Turn<'_> {
         self.transaction(|turn| keys.iter().try_fold(0, |count, key| Ok(count + usize::from(turn.delete(key)?))))
     }
 
-    /// Deletes every key, and the alarm.
+    /// Deletes every key, and the alarm. Schedules stay: they belong to how the object is set up, like its class.
     ///
     /// # Errors
     /// Storage that cannot be read.
     pub fn delete_all(&mut self) -> Result<(), Error> {
         let children = self.children_bytes()?;
         let draft = &mut self.draft;
+        draft.operations += 1;
         let rows = std::mem::take(&mut draft.rows);
         if draft.transactions > 0 {
             draft.undo.push(Undo::Cleared(draft.cleared, rows));
         }
         draft.cleared = true;
         let record = &mut self.stored.record;
-        record.rows = 0;
+        record.rows = self.stored.runtime_rows;
         record.bytes = children + self.stored.state_bytes as u64;
+        self.delete_alarm();
         Ok(())
     }
 
@@ -236,6 +238,7 @@ impl Turn<'_> {
         let storage = &self.namespace.storage;
         let Draft { cleared, rows, .. } = &self.draft;
         let (found, more) = self.stored.rows.list(storage, self.path, &range, *cleared, rows)?;
+        self.draft.operations += found.len() as u64;
         let cursor = found.last().filter(|_| more).map(|(key, _)| key.to_string());
         let items = found.into_iter().map(|(key, value)| Ok((key.to_string(), decode(&key, &value)?)));
         Ok(Listing { items: items.collect::<Result<_, Error>>()?, cursor })
@@ -252,7 +255,9 @@ impl Turn<'_> {
         let (undo, effects, deleted) = (draft.undo.len(), draft.effects.len(), draft.deleted.len());
         let (children, published) = (draft.children.clone(), draft.published.clone());
         let sockets = draft.sockets.clone();
+        let said = draft.said.mark();
         let (record, bytes) = (self.stored.record.clone(), draft.row_bytes);
+        let timers = self.stored.timers.clone();
         let result = body(self);
         let draft = &mut self.draft;
         draft.transactions -= 1;
@@ -260,15 +265,17 @@ impl Turn<'_> {
             draft.undo_to(undo, &mut self.stored.children);
             draft.effects.truncate(effects);
             draft.deleted.truncate(deleted);
+            draft.said.undo_to(&said);
             (draft.children, draft.published, draft.row_bytes) = (children, published, bytes);
             draft.sockets = sockets;
-            self.stored.record = record;
+            (self.stored.record, self.stored.timers) = (record, timers);
         }
         result
     }
 
     fn get_raw(&mut self, key: &str) -> Result<Option<Value>, Error> {
         check_key(key)?;
+        self.draft.operations += 1;
         match self.draft.rows.get(key) {
             Some(value) => Ok(value.clone()),
             None if self.draft.cleared => Ok(None),
@@ -288,6 +295,7 @@ impl Turn<'_> {
     /// Writes a row; answers whether there was one.
     fn write(&mut self, key: &str, value: Option<Value>) -> Result<bool, Error> {
         check_key(key)?;
+        self.draft.operations += 1;
         let before = self.len_of(key)?;
         if value.is_none() && before.is_none() {
             return Ok(false);
@@ -328,7 +336,7 @@ fn check_key(key: &str) -> Result<(), Error> {
     }
 }
 
-fn too_much(what: &str) -> Error {
+pub(super) fn too_much(what: &str) -> Error {
     Error::new(Code::TooLarge, format!("one turn writes {what}; write less in each of several turns"))
 }
 

@@ -5,14 +5,26 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::{Turn, Undo};
-use crate::limits::PATH_BYTES;
+use crate::limits::{CLASS_NAME_BYTES, PATH_BYTES};
 use crate::object::Error;
 use crate::object::children::Children;
+use crate::object::errand::Errand;
 use crate::object::event::Effect;
 use crate::object::namespace::Slot;
 use crate::path::{self, ObjectName, ObjectPath};
 use crate::protocol::{self, Code};
 use crate::storage::Child;
+
+/// A child on the list, of [`Turn::children`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListedChild<'a> {
+    /// Its name.
+    pub name: &'a ObjectName,
+    /// The class it was listed with.
+    pub class: &'a str,
+    /// Its open sockets.
+    pub sockets: usize,
+}
 
 impl Turn<'_> {
     /// The number of listed children.
@@ -25,7 +37,7 @@ impl Turn<'_> {
     /// # Errors
     /// Storage cannot be read.
     pub fn has_child(&mut self, name: &str) -> Result<bool, Error> {
-        Ok(self.stored.record.children > 0 && self.children()?.contains(name))
+        Ok(self.stored.record.children > 0 && self.listed()?.contains(name))
     }
 
     /// The names of the listed children in the order of their creation, as a JSON array.
@@ -33,14 +45,72 @@ impl Turn<'_> {
     /// # Errors
     /// Storage cannot be read.
     pub fn children_json(&mut self) -> Result<&[u8], Error> {
-        if self.stored.record.children == 0 { Ok(b"[]") } else { Ok(self.children()?.encoded()) }
+        if self.stored.record.children == 0 { Ok(b"[]") } else { Ok(self.listed()?.encoded()) }
     }
 
-    /// Lists a child. What exists at its path already is adopted as it is.
+    /// The listed children in the order of their creation, with the open sockets of each; those after a name, if one is
+    /// given. Nobody is woken. Take as many as a page needs, and go on after the last of them.
+    ///
+    /// ```
+    /// # use fleet::{Error, Turn, json};
+    /// fn first_page(turn: &mut Turn<'_>) -> Result<Vec<u8>, Error> {
+    ///     let names: Vec<&str> = turn.children(None)?.take(100).map(|child| child.name.as_str()).collect();
+    ///     json(&names)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// `not_found` when `after` is not listed; storage that cannot be read.
+    pub fn children(&mut self, after: Option<&str>) -> Result<impl Iterator<Item = ListedChild<'_>>, Error> {
+        let (namespace, mut key) = (self.namespace, self.path.key().to_owned());
+        let length = key.len();
+        let children = self.listed()?.after(after).ok_or_else(|| Error::not_found("Agent not found"))?;
+        Ok(children.map(move |child| {
+            key.truncate(length);
+            key.push_str(child.name.as_str());
+            key.push('/');
+            ListedChild { name: &child.name, class: &child.class, sockets: namespace.socket_count(&key) }
+        }))
+    }
+
+    /// A name that nobody can guess: 32 hex digits, which are 128 random bits.
+    #[must_use]
+    pub fn unique_name(&self) -> ObjectName {
+        let mut bytes = [0; 16];
+        self.namespace.services.random.fill(&mut bytes);
+        ObjectName::of_number(u128::from_le_bytes(bytes))
+    }
+
+    /// Lists a child of a name that nobody can guess, [`Turn::unique_name`].
+    ///
+    /// # Errors
+    /// As [`Turn::create_child`].
+    pub fn create_unique_child(&mut self) -> Result<ObjectPath, Error> {
+        self.create_child(&self.unique_name())
+    }
+
+    /// Lists a child, of the class that this object's class names for its children, else of that of its path. What exists
+    /// at its path already is adopted as it is.
     ///
     /// # Errors
     /// `conflict` when the name is listed already or a limit is reached; storage that cannot be read.
     pub fn create_child(&mut self, name: &ObjectName) -> Result<ObjectPath, Error> {
+        self.list_child(name, self.children_class)
+    }
+
+    /// Lists a child of a class, as [`Turn::create_child`] does: what exists at its path already keeps its class.
+    ///
+    /// # Errors
+    /// `bad_request` for a class that is not registered; as [`Turn::create_child`].
+    pub fn create_child_as(&mut self, name: &ObjectName, class: &str) -> Result<ObjectPath, Error> {
+        if !self.namespace.registry.has(class) {
+            let shown: String = class.chars().take(CLASS_NAME_BYTES).collect();
+            return Err(Error::bad_request(format!("Unknown class: {shown}")));
+        }
+        self.list_child(name, Some(class))
+    }
+
+    fn list_child(&mut self, name: &ObjectName, class: Option<&str>) -> Result<ObjectPath, Error> {
         if self.has_child(name.as_str())? {
             return Err(Error::conflict("Agent already exists"));
         }
@@ -59,11 +129,11 @@ impl Turn<'_> {
         self.namespace.check_object_limit()?;
         let class = match self.namespace.storage.load(&path)? {
             Some(record) => record.class,
-            None => self.children_class.map_or_else(|| self.namespace.registry.class_for(&path), Arc::from),
+            None => class.map_or_else(|| self.namespace.registry.class_for(&path), Arc::from),
         };
         let ordinal = self.stored.record.next_ordinal;
         let child = Child { name: name.clone(), class };
-        self.children()?.insert(ordinal, child.clone());
+        self.listed()?.insert(ordinal, child.clone());
         self.stored.record.next_ordinal += 1;
         self.stored.record.children += 1;
         self.stored.record.bytes += child_bytes(self.path, name);
@@ -90,7 +160,7 @@ impl Turn<'_> {
         if !self.has_child(name.as_str())? {
             return Ok(false);
         }
-        if let Some((ordinal, child)) = self.children()?.remove(name.as_str()) {
+        if let Some((ordinal, child)) = self.listed()?.remove(name.as_str()) {
             self.stored.record.children -= 1;
             self.stored.record.bytes = self.stored.record.bytes.saturating_sub(child_bytes(self.path, name));
             self.draft.children.insert(ordinal, None);
@@ -110,7 +180,7 @@ impl Turn<'_> {
         }
         let key = format!("{}{name}/", self.path.key());
         let slots: Vec<Arc<Slot>> = self.namespace.with_sockets(&key).into_iter().collect();
-        self.tell(slots, message);
+        self.forward_to(slots, message);
         Ok(())
     }
 
@@ -126,30 +196,31 @@ impl Turn<'_> {
         let (namespace, mut key) = (Arc::clone(self.namespace), self.path.key().to_owned());
         let length = key.len();
         let mut slots = Vec::new();
-        for name in self.children()?.names() {
+        for name in self.listed()?.names() {
             key.truncate(length);
             key.push_str(name.as_str());
             key.push('/');
             slots.extend(namespace.with_sockets(&key));
         }
-        self.tell(slots, message);
+        self.forward_to(slots, message);
         Ok(self.stored.record.children)
     }
 
-    fn tell(&mut self, slots: Vec<Arc<Slot>>, message: &RawValue) {
+    fn forward_to(&mut self, slots: Vec<Arc<Slot>>, message: &RawValue) {
         if !slots.is_empty() {
             let sender = self.path.name().unwrap_or("root");
-            self.draft.effects.push(Effect::Tell(slots, protocol::message(message, sender)));
+            let frame = protocol::message(message, sender);
+            self.draft.effects.push(Effect::Errand(Errand::Frame(slots, frame)));
         }
     }
 
     /// What the list of children counts towards the object's storage.
     pub(super) fn children_bytes(&mut self) -> Result<u64, Error> {
         let path = self.path;
-        Ok(self.children()?.names().map(|name| child_bytes(path, name)).sum())
+        Ok(self.listed()?.names().map(|name| child_bytes(path, name)).sum())
     }
 
-    fn children(&mut self) -> Result<&mut Children, Error> {
+    fn listed(&mut self) -> Result<&mut Children, Error> {
         let children = match self.stored.children.take() {
             Some(children) => children,
             None if self.stored.record.children == 0 => Children::default(),

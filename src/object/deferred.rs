@@ -1,0 +1,149 @@
+//! Answers that are owed: who asked, until the class answers, time is up, or the object is deleted.
+//!
+//! They are kept beside the slots and not in them, so that an object that owes an answer can hibernate like any other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::Error;
+use super::errand::Errand;
+use super::event::{Caller, Effect, Reply};
+use super::namespace::Inner;
+use crate::limits::DEFERRED_TIME;
+use crate::path::ObjectPath;
+
+/// An answer that an object owes: see [`Turn::defer`](super::Turn::defer). It can be kept in the object's state or rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[must_use = "whoever asked waits for the answer"]
+#[serde(transparent)]
+pub struct Deferred(pub(super) u64);
+
+/// A call of an object that waits for its answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) caller: ObjectPath,
+    pub(crate) id: u64,
+    /// How many calls lie above it, with itself.
+    pub(crate) hops: u8,
+}
+
+/// Who called a method.
+pub(crate) enum Asker {
+    /// A request of the edge.
+    Edge(Reply<Vec<u8>>),
+    /// Another object.
+    Object(Asked),
+}
+
+impl Asker {
+    pub(super) fn caller(&self) -> Caller {
+        match self {
+            Self::Edge(_) => Caller::Http,
+            Self::Object(asked) => Caller::Object(asked.caller.clone()),
+        }
+    }
+
+    pub(super) fn hops(&self) -> u8 {
+        match self {
+            Self::Edge(_) => 0,
+            Self::Object(asked) => asked.hops,
+        }
+    }
+
+    /// The effect that answers.
+    pub(super) fn answer(self, result: Result<Vec<u8>, Error>) -> Effect {
+        match self {
+            Self::Edge(reply) => Effect::Json(reply, result),
+            Self::Object(asked) => Effect::Errand(Errand::Answer(asked, result)),
+        }
+    }
+}
+
+/// Every answer that the objects of a server owe.
+#[derive(Default)]
+pub(super) struct Deferrals(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    owed: BTreeMap<(ObjectPath, u64), Owed>,
+    by_time: BTreeSet<(Instant, ObjectPath, u64)>,
+    stopping: bool,
+}
+
+struct Owed {
+    asker: Asker,
+    until: Instant,
+}
+
+impl Deferrals {
+    /// The asker comes back when the server is stopping.
+    pub(super) fn insert(&self, path: &ObjectPath, id: u64, asker: Asker) -> Option<Asker> {
+        let mut state = self.0.lock();
+        if state.stopping {
+            return Some(asker);
+        }
+        let until = Instant::now() + DEFERRED_TIME;
+        state.by_time.insert((until, path.clone(), id));
+        state.owed.insert((path.clone(), id), Owed { asker, until });
+        None
+    }
+
+    pub(super) fn take(&self, path: &ObjectPath, id: u64) -> Option<Asker> {
+        self.0.lock().take((path.clone(), id))
+    }
+
+    pub(super) fn contains(&self, path: &ObjectPath, id: u64) -> bool {
+        self.0.lock().owed.contains_key(&(path.clone(), id))
+    }
+
+    /// How many answers an object owes.
+    pub(super) fn count(&self, path: &ObjectPath) -> usize {
+        self.0.lock().owed.range((path.clone(), 0)..=(path.clone(), u64::MAX)).count()
+    }
+
+    /// Those of a subtree that is being deleted.
+    pub(super) fn take_below(&self, subtree: &ObjectPath) -> Vec<Asker> {
+        let mut state = self.0.lock();
+        let below = state.owed.range((subtree.clone(), 0)..).map(|(key, _)| key.clone());
+        let keys: Vec<_> = below.take_while(|(path, _)| subtree.contains(path)).collect();
+        keys.into_iter().filter_map(|key| state.take(key)).collect()
+    }
+
+    /// All of them; from here on there are no new ones.
+    pub(super) fn stop(&self) -> Vec<Asker> {
+        let mut state = self.0.lock();
+        state.stopping = true;
+        state.by_time.clear();
+        std::mem::take(&mut state.owed).into_values().map(|owed| owed.asker).collect()
+    }
+
+    fn take_overdue(&self, now: Instant) -> Vec<Asker> {
+        let mut state = self.0.lock();
+        let mut overdue = Vec::new();
+        while let Some((_, path, id)) = state.by_time.first().filter(|(until, ..)| *until <= now).cloned() {
+            overdue.extend(state.take((path, id)));
+        }
+        overdue
+    }
+}
+
+impl State {
+    fn take(&mut self, key: (ObjectPath, u64)) -> Option<Asker> {
+        let Owed { asker, until } = self.owed.remove(&key)?;
+        self.by_time.remove(&(until, key.0, key.1));
+        Some(asker)
+    }
+}
+
+impl Inner {
+    /// Answers whoever has waited too long.
+    pub(super) fn pay_overdue(self: &Arc<Self>) {
+        for asker in self.deferred.take_overdue(Instant::now()) {
+            self.pay(asker, Err(Error::timed_out()));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Work outside of turns: started behind a commit, bounded in number and time, and dropped when nobody wants it any more.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Error;
+use super::deferred::Asked;
+use super::namespace::{Inner, Slot};
+use super::services::Work;
+use crate::limits::JOBS;
+use crate::path::ObjectPath;
+use crate::protocol::Code;
+
+/// A job that is to be started.
+pub(crate) struct Assignment {
+    pub(super) id: u64,
+    pub(super) work: Work,
+    pub(super) timeout: Duration,
+    pub(super) place: OwnedSemaphorePermit,
+}
+
+/// The jobs of a server that are under way.
+pub(super) struct Running {
+    places: Arc<Semaphore>,
+    tokens: Mutex<BTreeMap<(ObjectPath, u64), CancellationToken>>,
+    stopping: CancellationToken,
+}
+
+impl Running {
+    pub(super) fn new() -> Self {
+        Self { places: Arc::new(Semaphore::new(JOBS)), tokens: Mutex::default(), stopping: CancellationToken::new() }
+    }
+
+    /// A place for a job; given back when dropped.
+    ///
+    /// # Errors
+    /// `overloaded`: all are taken.
+    pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let full = |_| Error::new(Code::Overloaded, format!("jobs limit reached: the server runs {JOBS} jobs already"));
+        Arc::clone(&self.places).try_acquire_owned().map_err(full)
+    }
+
+    pub(super) fn cancel(&self, path: &ObjectPath, id: u64) {
+        if let Some(token) = self.tokens.lock().remove(&(path.clone(), id)) {
+            token.cancel();
+        }
+    }
+
+    /// Those of a subtree that is being deleted.
+    pub(super) fn cancel_below(&self, subtree: &ObjectPath) {
+        let mut tokens = self.tokens.lock();
+        let below = tokens.range((subtree.clone(), 0)..).map(|(key, _)| key.clone());
+        let keys: Vec<_> = below.take_while(|(path, _)| subtree.contains(path)).collect();
+        keys.into_iter().filter_map(|key| tokens.remove(&key)).for_each(|token| token.cancel());
+    }
+
+    /// How many are under way.
+    #[cfg(test)]
+    pub(super) fn running(&self) -> usize {
+        JOBS - self.places.available_permits()
+    }
+
+    /// Cancels all of them, and those to come.
+    pub(super) fn stop(&self) {
+        self.stopping.cancel();
+    }
+}
+
+impl Inner {
+    /// Starts a job; its object is told what came of it, unless it was cancelled.
+    pub(super) fn start(self: &Arc<Self>, slot: &Arc<Slot>, assignment: Assignment) {
+        let Assignment { id, work, timeout, place } = assignment;
+        let token = self.jobs.stopping.child_token();
+        self.jobs.tokens.lock().insert((slot.path.clone(), id), token.clone());
+        let (namespace, caller) = (Arc::clone(self), slot.path.clone());
+        self.spawn(async move {
+            let result = tokio::select! {
+                biased;
+                () = token.cancelled() => None,
+                result = tokio::time::timeout(timeout, guarded(work)) => Some(result.unwrap_or(Err(Error::timed_out()))),
+            };
+            drop(place);
+            namespace.jobs.tokens.lock().remove(&(caller.clone(), id));
+            if let Some(result) = result {
+                namespace.reply(Asked { caller, id, hops: 0 }, result);
+            }
+        });
+    }
+}
+
+/// Runs work in a task of its own, so that a panic of it is an answer like others.
+async fn guarded(work: Work) -> Result<Vec<u8>, Error> {
+    let task = AbortOnDropHandle::new(tokio::spawn(async move { work().await }));
+    task.await.unwrap_or_else(|error| Err(Error::internal(format!("a job ended without an answer: {error}"))))
+}

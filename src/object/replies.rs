@@ -1,0 +1,196 @@
+//! What an object waits for: answers to calls, jobs and requests. Each is a row, so that it is answered exactly once: by
+//! the other side, when its time is up, or, after a restart, with `interrupted`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::Error;
+use super::attempt::Source;
+use super::body::Body;
+use super::class::Replied;
+use super::commit::Run;
+use super::deferred::Asker;
+use super::errand::Errand;
+use super::event::{Caller, Effect, Event};
+use super::handle::json_of;
+use super::instance::Input;
+use super::namespace::{Inner, Slot};
+use crate::limits::ANSWER_BYTES;
+use crate::path::ObjectPath;
+use crate::protocol::Code;
+use crate::storage::{self, Range, Space, Storage};
+
+/// Where the rows are: behind it stands the number, so that all of them are one range.
+const PREFIX: &str = "pending/";
+
+/// One answer that is waited for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Waiting {
+    /// Whether it is of a job or an outbound request, and not of a call.
+    pub(super) job: bool,
+    /// In milliseconds since the epoch.
+    pub(super) deadline: u64,
+    /// The start of the server that is to answer.
+    pub(super) start: u64,
+    /// How many calls lie above the turn that asked.
+    pub(super) hops: u8,
+    /// JSON of whoever asked.
+    pub(super) note: Box<str>,
+}
+
+/// The answers that one object waits for, as of its last turn.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    waiting: BTreeMap<u64, Waiting>,
+    deadlines: BTreeSet<(u64, u64)>,
+    jobs: usize,
+}
+
+impl Pending {
+    /// The answers that these rows are of.
+    pub(super) fn load(path: &ObjectPath, rows: Vec<(Box<str>, Arc<[u8]>)>) -> Self {
+        let mut pending = Self::default();
+        for (key, value) in rows {
+            let id = key.strip_prefix(PREFIX).and_then(|id| u64::from_str_radix(id, 16).ok());
+            match (id, rmp_serde::from_slice(&value)) {
+                (Some(id), Ok(waiting)) => pending.insert(id, waiting),
+                _ => tracing::error!(%path, key, "a pending answer cannot be read"),
+            }
+        }
+        pending
+    }
+
+    pub(super) fn insert(&mut self, id: u64, waiting: Waiting) {
+        self.jobs += usize::from(waiting.job);
+        self.deadlines.insert((waiting.deadline, id));
+        self.waiting.insert(id, waiting);
+    }
+
+    pub(super) fn remove(&mut self, id: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&id)?;
+        self.jobs -= usize::from(waiting.job);
+        self.deadlines.remove(&(waiting.deadline, id));
+        Some(waiting)
+    }
+
+    pub(super) fn contains(&self, id: u64) -> bool {
+        self.waiting.contains_key(&id)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many of them are jobs.
+    pub(super) fn jobs(&self) -> usize {
+        self.jobs
+    }
+
+    /// When the first of them has waited long enough, in milliseconds since the epoch.
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Those whose time is up, the first one first.
+    pub(super) fn expired(&self, now: u64) -> Vec<u64> {
+        self.deadlines.iter().take_while(|(deadline, _)| *deadline <= now).map(|(_, id)| *id).collect()
+    }
+
+    /// Those that an earlier start of the server was to answer, and nobody will.
+    pub(super) fn interrupted(&self, start: u64) -> Vec<u64> {
+        self.waiting.iter().filter(|(_, waiting)| waiting.start != start).map(|(id, _)| *id).collect()
+    }
+}
+
+/// Whether an object waits for any answer, as far as storage knows.
+pub(super) fn any_pending(storage: &Storage, path: &ObjectPath) -> Result<bool, storage::Error> {
+    // `0` is the character after `/`.
+    let (start, end) = (Bound::Included(PREFIX.into()), Bound::Excluded("pending0".into()));
+    let range = Range { start, end, reverse: false, limit: 1, bytes: usize::MAX };
+    Ok(!storage.rows(path, Space::Runtime, &range)?.is_empty())
+}
+
+/// The row of a number.
+pub(super) fn key(id: u64) -> (Space, Box<str>) {
+    (Space::Runtime, format!("{PREFIX}{id:x}").into())
+}
+
+/// Whether a row of the runtime is that of an answer.
+pub(super) fn is_row(key: &str) -> bool {
+    key.starts_with(PREFIX)
+}
+
+impl Inner {
+    /// A method is called by a request or by another object.
+    pub(super) fn called(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        body: &mut Body,
+        run: &mut Run,
+        (method, payload): (&str, &RawValue),
+        asker: Asker,
+    ) {
+        let mut source = Source { hops: asker.hops(), may_defer: true, ..Source::new(asker.caller()) };
+        let result = self.attempt(slot, body, run, &mut source, Input::Call(method, payload)).and_then(json_of);
+        match source.deferred.filter(|_| result.is_ok()) {
+            Some(id) => match self.deferred.insert(&slot.path, id, asker) {
+                None => run.effects.push(Effect::Errand(Errand::Owe(id))),
+                Some(asker) => run.effects.push(asker.answer(Err(Error::stopping()))),
+            },
+            None => run.effects.push(asker.answer(result)),
+        }
+    }
+
+    /// An answer came. Only the first one to a question counts.
+    pub(super) fn replied(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        body: &mut Body,
+        run: &mut Run,
+        id: u64,
+        result: Result<Vec<u8>, Error>,
+    ) {
+        let Some(stored) = &mut body.stored else { return };
+        let Some(waiting) = stored.pending.remove(id) else { return };
+        run.set.rows.insert(key(id), None);
+        stored.keep_timers(run);
+        if let Err(error) = self.activate(slot, body, run).and_then(|()| {
+            let result = result.as_ref().map_err(Clone::clone).and_then(|answer| as_json(answer));
+            let note = serde_json::from_str(&waiting.note)
+                .map_err(|error| Error::internal(format!("a note cannot be read: {error}")))?;
+            let mut source = Source { hops: waiting.hops, ..Source::new(Caller::Runtime) };
+            let input = Replied { id, note, result };
+            self.attempt(slot, body, run, &mut source, Input::Replied(&input)).map(drop)
+        }) {
+            self.undelivered(slot, body, &error, "an answer");
+        }
+    }
+
+    /// Answers what nobody else will: whose time is up, and what an earlier start of the server was to answer.
+    pub(super) fn answer_overdue(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run) {
+        let now = self.services.clock.now();
+        let Some(stored) = &body.stored else { return };
+        let interrupted = stored.pending.interrupted(self.start).into_iter().map(|id| (id, Error::interrupted()));
+        let expired = stored.pending.expired(now).into_iter().map(|id| (id, Error::timed_out()));
+        let overdue: Vec<_> = interrupted.chain(expired).collect();
+        for (id, error) in overdue {
+            if run.is_full() {
+                return Self::post_later(slot, Event::Overdue);
+            }
+            self.jobs.cancel(&slot.path, id);
+            self.replied(slot, body, run, id, Err(error));
+        }
+    }
+}
+
+fn as_json(answer: &[u8]) -> Result<&RawValue, Error> {
+    if answer.len() > ANSWER_BYTES {
+        let text = format!("the answer is {} bytes; the limit is {ANSWER_BYTES}", answer.len());
+        return Err(Error::new(Code::TooLarge, text));
+    }
+    serde_json::from_slice(answer).map_err(|error| Error::internal(format!("the answer is no JSON: {error}")))
+}

@@ -1,0 +1,28 @@
+//! What a server gives its objects from outside.
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::object::{Error, Http, Services};
+use crate::outbound::{self, Client};
+use crate::protocol::Code;
+
+pub(super) fn services(config: &Config, metrics: &Metrics) -> Services {
+    let client = Client::new((&config.outbound).into(), metrics);
+    let http = Http::new(move |request| {
+        let client = client.clone();
+        async move { client.send(request).await.map_err(failure) }
+    });
+    Services { http, ..Services::default() }
+}
+
+/// What an object is told when its request has no answer.
+fn failure(error: outbound::Error) -> Error {
+    let code = match error {
+        outbound::Error::Invalid { .. } => Code::BadRequest,
+        outbound::Error::Refused { .. } => Code::Forbidden,
+        outbound::Error::TooLarge { .. } => Code::TooLarge,
+        outbound::Error::Busy { .. } => Code::Overloaded,
+        outbound::Error::TimedOut { .. } | outbound::Error::Failed { .. } => Code::Unavailable,
+    };
+    Error::new(code, error.to_string())
+}
