@@ -91,7 +91,7 @@ impl Body {
     }
 
     /// The end of a slot: its sockets close once the write set is durable.
-    pub(super) fn close(self, seq: Seq, close: Close) {
+    pub(super) fn close(self, seq: Seq, close: &Close) {
         for session in self.sockets.all() {
             session.close(seq, close.clone());
         }

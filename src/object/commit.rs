@@ -13,7 +13,7 @@ use super::body::{Body, Joined};
 use super::event::{Answer, Effect, Event};
 use super::instance::{Input, Output};
 use super::namespace::{Inner, Slot};
-use super::session::AutoResponse;
+use super::session::ResponseChange;
 use super::slot::Life;
 use super::turn::SocketId;
 use crate::limits::{WRITE_SET_BYTES, WRITE_SET_ROWS};
@@ -33,7 +33,7 @@ pub(super) struct Run {
     /// Sockets that have joined.
     pub(super) joined: Vec<Joined>,
     /// What the edge is to answer by itself from now on.
-    pub(super) response: Option<Option<AutoResponse>>,
+    pub(super) response: Option<ResponseChange>,
     /// Whether the last turn that succeeded changed what is stored.
     pub(super) wrote: bool,
     pub(super) panicked: bool,
@@ -164,7 +164,7 @@ impl Inner {
                 }
                 self.release(slot, effects, seq);
                 if let Some(response) = response {
-                    body.sockets.respond_with(response.map(|response| AutoResponse { seq, ..response }));
+                    body.sockets.respond_with(response.made_by(seq));
                 }
                 body.sockets.committed(joined, Some(seq));
             }

@@ -96,7 +96,7 @@ impl Inner {
         let refused = events.into_iter().filter_map(|event| event.refuse(Error::deleted())).collect();
         self.release_dead(slot, refused, end);
         if let Some(body) = body {
-            body.close(seq, close);
+            body.close(seq, &close);
         }
     }
 

@@ -96,8 +96,12 @@ impl Event {
             | Self::Close(..)
             | Self::Tell { .. } => true,
             // Whether there is anything for the class is found out first.
-            Self::Inbox | Self::Replied { .. } | Self::Overdue | Self::Wake(_) => false,
-            Self::Forward(_) | Self::Delete { .. } => false,
+            Self::Inbox
+            | Self::Replied { .. }
+            | Self::Overdue
+            | Self::Wake(_)
+            | Self::Forward(_)
+            | Self::Delete { .. } => false,
         }
     }
 
@@ -210,9 +214,10 @@ impl Effect {
             Self::Response(reply, _) => Self::Response(reply, Box::new(Err(error.clone()))),
             Self::Done(reply, _) => Self::Done(reply, Err(error.clone())),
             Self::Answer(session, Answer { id, .. }) => Self::Answer(session, Answer::error(id, error.clone())),
-            Self::First(session, _) | Self::Refuse(session, _) => Self::Refuse(session, error.clone()),
-            // What the class knows of it is not true any more.
-            Self::Noted(session) => Self::Refuse(session, error.clone()),
+            // What the class knows of one that it has noted is not true any more.
+            Self::First(session, _) | Self::Refuse(session, _) | Self::Noted(session) => {
+                Self::Refuse(session, error.clone())
+            }
             Self::Send(outbound) if !outbound.confirmed => Self::Send(outbound),
             // Without an answer of its own it would be told nothing at all.
             Self::Handled(session) => Self::Answer(session, Answer::error(None, error.clone())),

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 pub use self::outbox::{Close, Drained, Outgoing};
 use self::outbox::{Entry, Outbox};
-pub(crate) use self::response::AutoResponse;
+pub(crate) use self::response::{AutoResponse, ResponseChange};
 use super::namespace::SocketPermit;
 use super::turn::SocketId;
 use crate::limits::{SOCKET_ANSWER_BYTES, SOCKET_QUEUE_FRAMES, SOCKET_UNANSWERED};

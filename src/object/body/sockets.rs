@@ -163,9 +163,9 @@ impl Sockets {
 
     /// Takes over what a turn noted; answers the sockets concerned.
     pub(in crate::object) fn apply(&mut self, changes: &mut SocketChanges) -> Vec<Arc<Session>> {
-        let notes = std::mem::take(&mut changes.notes);
-        let mut noted = Vec::with_capacity(notes.len());
-        for (socket, notes) in notes {
+        let changed = std::mem::take(&mut changes.notes);
+        let mut concerned = Vec::with_capacity(changed.len());
+        for (socket, notes) in changed {
             let Some(session) = self.find(socket).map(Arc::clone) else { continue };
             let kept = self.kept();
             kept.untag(socket);
@@ -173,9 +173,9 @@ impl Sockets {
                 kept.tagged.entry(Arc::clone(tag)).or_default().insert(socket);
             }
             kept.notes.insert(socket, notes);
-            noted.push(session);
+            concerned.push(session);
         }
-        noted
+        concerned
     }
 
     /// The run in which these sockets joined has this number, or was refused: then none of them has joined.

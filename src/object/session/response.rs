@@ -14,6 +14,25 @@ pub(crate) struct AutoResponse {
     pub(crate) seq: Seq,
 }
 
+/// What a turn does to the automatic response.
+#[derive(Debug, Clone)]
+pub(crate) enum ResponseChange {
+    /// This text is answered with that.
+    Set(Bytes, Bytes),
+    /// There is none.
+    Unset,
+}
+
+impl ResponseChange {
+    /// What it comes to, once the turn has its write set.
+    pub(crate) fn made_by(self, seq: Seq) -> Option<AutoResponse> {
+        match self {
+            Self::Set(request, response) => Some(AutoResponse { request, response, seq }),
+            Self::Unset => None,
+        }
+    }
+}
+
 impl AutoResponse {
     /// The answer to a frame, if it has one.
     pub(crate) fn to(&self, frame: &Frame) -> Option<Frame> {

@@ -15,16 +15,15 @@ use crate::limits::{AUTO_RESPONSE_BYTES, CLOSE_REASON_BYTES, SOCKET_ATTACHMENT_B
 use crate::object::Error;
 use crate::object::body::Notes;
 use crate::object::event::{Caller, Effect, Outbound};
-use crate::object::session::{AutoResponse, Close, Session};
+use crate::object::session::{Close, ResponseChange, Session};
 use crate::protocol::{Code, Frame};
-use crate::storage::Seq;
 
 /// What a turn has noted of sockets so far.
 #[derive(Debug, Clone, Default)]
 pub(in crate::object) struct SocketChanges {
     /// All that is noted of a socket.
     pub(in crate::object) notes: BTreeMap<SocketId, Notes>,
-    pub(in crate::object) response: Option<Option<AutoResponse>>,
+    pub(in crate::object) response: Option<ResponseChange>,
 }
 
 /// A frame that is to be sent; what can still be said about how.
@@ -192,16 +191,15 @@ impl Turn<'_> {
     ///
     /// [`Class::activate`]: crate::Class::activate
     pub fn set_auto_response(&mut self, pair: Option<(&str, &str)>) -> Result<(), Error> {
-        if let Some((request, response)) = pair {
-            check("request of an automatic response", request.len(), AUTO_RESPONSE_BYTES, "bytes")?;
-            check("automatic response", response.len(), AUTO_RESPONSE_BYTES, "bytes")?;
-        }
         let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-        self.draft.sockets.response = Some(pair.map(|(request, response)| AutoResponse {
-            request: bytes(request),
-            response: bytes(response),
-            seq: Seq::NONE,
-        }));
+        self.draft.sockets.response = Some(match pair {
+            None => ResponseChange::Unset,
+            Some((request, response)) => {
+                check("request of an automatic response", request.len(), AUTO_RESPONSE_BYTES, "bytes")?;
+                check("automatic response", response.len(), AUTO_RESPONSE_BYTES, "bytes")?;
+                ResponseChange::Set(bytes(request), bytes(response))
+            }
+        });
         Ok(())
     }
 
