@@ -23,7 +23,7 @@
 //! | a handler answers `Err` | that turn | the error |
 //! | a handler panics | that turn, and the object's memory; it is read anew once its earlier writes are durable | `internal` |
 //! | a commit fails | that write set and everything queued behind it; the objects concerned are read anew | `commit_unknown`, or `storage_full` when it was surely not applied |
-//! | the process dies | what was not acknowledged | the connection ends |
+//! | the process dies | what was not acknowledged | the connection ends; an object that waits for an answer is told `interrupted` |
 //!
 //! # Map of the code
 //!
@@ -43,7 +43,7 @@
 //! | [`timers`] | the alarm and the schedules of one object, and when each is due | know the clock, tokio or storage |
 //! | [`storage`] | group commit, point reads, lists, tombstones; the only one that knows SQLite | know what a class is |
 //! | [`outbound`] | HTTP that objects ask of other servers: who may be reached, and within which bounds | know what an object is |
-//! | [`object`] | slots, mailboxes, turns, effects, sockets, the tree, hibernation | name a class, axum or rusqlite |
+//! | [`object`] | slots, mailboxes, turns, effects, sockets, the tree, hibernation, who is woken when | name a class, axum or rusqlite |
 //! | [`class`] | the built-in classes, each pure: state × event → effects | name tokio, axum, rusqlite, the system clock |
 //! | [`http`] | the edge: a URL becomes an object, a failure becomes a status | hold state |
 //! | [`server`] | builds it all, owns the tasks and the shutdown | |
@@ -62,6 +62,8 @@
 //!   rows are dead never depends on how far the reaper got.
 //! - Locks are taken in this order: the gate of the namespace, a slot, the queue of the writer. None is held across an
 //!   await or while a turn runs.
+//! - A durable message is one row, from the commit of its sender to the commit of the turn that handled it; a question
+//!   that waits for its answer is one row, until the turn that got it (`object::inbox`, `object::replies`).
 //! - Looking at a path creates nothing, neither on disk nor (once the answer is out) in memory.
 //! - Every queue has a bound, and every task is on the server's tracker.
 //!
@@ -69,7 +71,8 @@
 //!
 //! *Object*: what lives at a path. *Class*: its behaviour. *Slot*: its place in memory. *Incarnation*: one stay in memory,
 //! from *activation* to *hibernation*. *Mailbox*: events that wait. *Turn*: the handling of one event. *Run*: turns that
-//! share a write set. *Write set*: what a run changed. *Effect*: what a turn causes outside. *Session*: one socket, as its
+//! share a write set. *Write set*: what a run changed. *Effect*: what a turn causes outside; an *errand* is one for
+//! other objects. *Session*: one socket, as its
 //! object sees it. *Tombstone*: the row that deletes a subtree. *Agent* is the wire's word for a child.
 
 pub mod class;

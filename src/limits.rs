@@ -52,15 +52,15 @@ pub const INTERRUPTED: usize = 4_096;
 /// How long a call waits for its answer unless it says otherwise (CO2).
 pub const CALL_TIME: Duration = Duration::from_secs(30);
 /// How long a job or an outbound request may take unless it is said otherwise (OB6).
-pub const JOB_TIME: Duration = Duration::from_secs(60);
+pub const JOB_TIME: Duration = Duration::from_mins(1);
 /// The longest that an answer may be waited for.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
+pub const LONGEST_WAIT: Duration = Duration::from_hours(1);
 /// Calls that one call may cause, one below the other (CO2).
 pub const CALL_HOPS: u8 = 32;
 /// Answers that one object may owe (CO2).
 pub const DEFERRED: usize = 1_000;
 /// How long an answer may be owed.
-pub const DEFERRED_TIME: Duration = Duration::from_secs(300);
+pub const DEFERRED_TIME: Duration = Duration::from_mins(5);
 /// Jobs and outbound requests that one object may have under way (OB6).
 pub const JOBS_PER_OBJECT: usize = 256;
 /// Jobs and outbound requests that a server may have under way (OB6).
@@ -132,7 +132,7 @@ pub const WAKE_CHUNK: usize = 256;
 /// full, or its commit failed.
 pub const WAKE_AGAIN: Duration = Duration::from_secs(10);
 /// Longest wait before the clock is read again, which may have been set.
-pub const WAKE_WAIT: Duration = Duration::from_secs(60);
+pub const WAKE_WAIT: Duration = Duration::from_mins(1);
 
 /// Messages of one socket that may be unanswered before the edge stops reading it.
 pub const SOCKET_UNANSWERED: usize = 256;

@@ -27,6 +27,7 @@
 //! | `activity` | what a class did in the last minute |
 //! | `session` | one socket: frames that wait for their commits |
 //! | `idle` | who sleeps when |
+//! | `pulse` | attending to sockets during long turns |
 //! | `stub` | the handle that the edge holds |
 //!
 //! This layer names no class, no axum, no SQLite.
@@ -49,6 +50,7 @@ mod instance;
 mod jobs;
 mod namespace;
 mod outside;
+mod pulse;
 mod registry;
 mod replies;
 mod rows;

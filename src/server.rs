@@ -59,6 +59,9 @@ pub enum Error {
         /// The class.
         class: String,
     },
+    /// Two jobs have the same name.
+    #[error("two jobs are named `{0}`; a job is found by its name")]
+    DuplicateJob(&'static str),
     /// Signals cannot be handled.
     #[error("cannot handle signals: {0}")]
     Signals(io::Error),
@@ -96,7 +99,7 @@ impl Server {
             registry,
             object_options(&config),
             metrics.clone(),
-            services::services(&config, &metrics),
+            services::services(&config, &metrics, builder.jobs),
             &tasks,
         );
         let edge = Edge {
@@ -127,14 +130,20 @@ impl Server {
         let Self { listener, edge, config, descriptors, .. } = self;
         log_start(&config, self.address, descriptors);
         edge.serving.store(true, Ordering::Relaxed);
-        edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.hibernation()));
-        edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.sampling()));
-        edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.alarms()));
-        edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(edge.namespace.deliveries()));
+        background(&edge, edge.namespace.hibernation());
+        background(&edge, edge.namespace.alarms());
+        background(&edge, edge.namespace.sampling());
+        background(&edge, edge.namespace.attention());
+        background(&edge, edge.namespace.deliveries());
         edge.tasks.spawn(listener::accept(listener, edge.clone(), descriptors));
         stop.cancelled().await;
         drain(edge, config.server.shutdown_grace).await;
     }
+}
+
+/// Runs a task of the runtime until the server stops.
+fn background(edge: &Edge, task: impl Future<Output = ()> + Send + 'static) {
+    edge.tasks.spawn(edge.stopping.clone().run_until_cancelled_owned(task));
 }
 
 /// The runtime that a server wants: so many workers that a turn which runs long holds up nobody else.

@@ -115,7 +115,7 @@ impl Inner {
     /// Puts the record as the last turn left it into the write set, and when the object is to be woken.
     fn finish(&self, body: &mut Body, run: &mut Run) {
         if let Some(stored) = &mut body.stored {
-            run.set.wake = stored.new_wake(&self.services.clock);
+            stored.keep_wake(&mut run.set, &self.services.clock);
         }
         let changed = std::mem::take(&mut run.changed);
         let Some(stored) = body.stored.as_mut().filter(|_| changed > Changed::Nothing) else { return };

@@ -147,3 +147,44 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn co2_an_answer_is_owed_for_five_minutes() {
+        let (deferred, path) = (Deferrals::default(), ObjectPath::parse("/a").unwrap());
+        for id in [1, 2] {
+            let (reply, _) = oneshot::channel();
+            assert!(deferred.insert(&path, id, Asker::Edge(reply)).is_none());
+            tokio::time::advance(Duration::from_mins(1)).await;
+        }
+        assert!(deferred.take_overdue(Instant::now()).is_empty());
+        assert_eq!(DEFERRED_TIME, Duration::from_mins(5));
+        tokio::time::advance(Duration::from_mins(3)).await;
+        assert_eq!(deferred.take_overdue(Instant::now()).len(), 1);
+        assert!(!deferred.contains(&path, 1) && deferred.contains(&path, 2));
+        assert!(deferred.take(&path, 2).is_some());
+        assert!(deferred.0.lock().by_time.is_empty());
+    }
+
+    #[test]
+    fn co4_a_subtree_takes_what_it_owes_and_a_stop_everything() {
+        let deferred = Deferrals::default();
+        let insert = |path: &str| {
+            let (reply, _) = oneshot::channel();
+            deferred.insert(&ObjectPath::parse(path).unwrap(), 1, Asker::Edge(reply)).is_none()
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _context = runtime.enter();
+        assert!(["/a", "/a/b", "/a-b", "/b"].into_iter().all(insert));
+        assert_eq!(deferred.take_below(&ObjectPath::parse("/a").unwrap()).len(), 2);
+        assert_eq!(deferred.stop().len(), 2);
+        assert!(!insert("/c"), "who asks now is told at once");
+    }
+}

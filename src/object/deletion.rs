@@ -61,7 +61,9 @@ impl Inner {
         }
         // The gate is still held: what is owed from here on is owed by others.
         let owed: Vec<Asker> = deleted.iter().flat_map(|subtree| self.deferred.take_below(subtree)).collect();
-        deleted.iter().for_each(|subtree| self.jobs.cancel_below(subtree));
+        for subtree in &deleted {
+            self.jobs.cancel_below(subtree);
+        }
         drop(gate);
         for asker in owed {
             let error = if committed.is_ok() { Error::deleted() } else { Error::dropped() };

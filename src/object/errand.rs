@@ -137,25 +137,26 @@ impl Inner {
             }
             Errand::Mail(to) => self.notify(&to),
             Errand::Handled { more: true } => self.notify(&slot.path),
-            Errand::Handled { more: false } => {}
             Errand::Sweep => self.sweep_inboxes(),
             Errand::Call { to, method, payload, asked } => {
                 let asker = Asker::Object(asked);
                 let refused = self.post_aside(&to, Event::Call { method, payload, asker });
                 if let Some(Event::Call { asker: Asker::Object(asked), .. }) = refused {
                     self.metrics.overloaded.inc();
-                    self.reply(asked, Err(Error::overloaded()));
+                    self.reply(&asked, Err(Error::overloaded()));
                 }
             }
-            Errand::Answer(asked, result) => self.reply(asked, result),
-            Errand::Owe(_) => {}
+            Errand::Answer(asked, result) => self.reply(&asked, result),
+            // They are for a commit that fails.
+            Errand::Handled { more: false } | Errand::Owe(_) => {}
             Errand::Pay(id, result) => {
                 if let Some(asker) = self.deferred.take(&slot.path, id) {
                     self.pay(asker, result);
                 }
             }
             Errand::Start(assignment) => {
-                if slot.core.lock().life() == Life::Alive {
+                // A slot that was evicted has an object still; one that was deleted has none.
+                if matches!(slot.core.lock().life(), Life::Alive | Life::Evicted) {
                     self.start(slot, assignment);
                 }
             }
@@ -164,16 +165,16 @@ impl Inner {
     }
 
     /// Answers whoever waits for an answer that was owed.
-    pub(super) fn pay(self: &Arc<Self>, asker: Asker, result: Result<Vec<u8>, Error>) {
-        match asker {
+    pub(super) fn pay(self: &Arc<Self>, to: Asker, result: Result<Vec<u8>, Error>) {
+        match to {
             // What it tells is durable already. Whoever asked may be gone; then nobody waits for the answer.
             Asker::Edge(reply) => drop(reply.send((Seq::NONE, result))),
-            Asker::Object(asked) => self.reply(asked, result),
+            Asker::Object(asked) => self.reply(&asked, result),
         }
     }
 
     /// Tells an object what came of what it asked for. Its room is reserved; should even that be full, time runs out.
-    pub(super) fn reply(self: &Arc<Self>, asked: Asked, result: Result<Vec<u8>, Error>) {
+    pub(super) fn reply(self: &Arc<Self>, asked: &Asked, result: Result<Vec<u8>, Error>) {
         let event = Event::Replied { id: asked.id, result };
         if self.post_aside(&asked.caller, event).is_some() {
             tracing::error!(path = %asked.caller, "an answer was dropped: the mailbox is full to the last place");

@@ -95,7 +95,7 @@ impl Event {
             | Self::Broken(..)
             | Self::Close(..)
             | Self::Tell { .. } => true,
-            // Whether there is anything for the class is found out first.
+            // Of the first four it is found out first whether there is anything for the class.
             Self::Inbox
             | Self::Replied { .. }
             | Self::Overdue

@@ -19,8 +19,11 @@ use crate::storage::Record;
 
 impl Inner {
     pub(super) fn handle(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run, event: Event) {
-        if let Event::Wake(_) = event {
-            slot.waking.store(false, Ordering::Relaxed);
+        match event {
+            Event::Wake(_) => slot.waking.store(false, Ordering::Relaxed),
+            // Before the inbox is read: a message that comes now is either seen then, or brings another event.
+            Event::Inbox => slot.mail.store(false, Ordering::Release),
+            _ => {}
         }
         let Some(event) = Self::settle(body, run, event) else { return };
         let ready = if event.needs_class() {
@@ -57,7 +60,7 @@ impl Inner {
             Event::Close(..) => {}
             Event::Tell { sender, message } => self.hear(slot, body, run, sender, &message),
             Event::Inbox => self.read_inbox(slot, body, run),
-            Event::Replied { id, result } => self.replied(slot, body, run, id, result),
+            Event::Replied { id, result } => self.replied(slot, body, run, id, result.as_deref().map_err(Clone::clone)),
             Event::Overdue => self.answer_overdue(slot, body, run),
             Event::Wake(place) => self.wake(slot, body, run, place),
             Event::Forward(frame) => run.effects.push(Effect::Sockets(body.sockets.all().to_vec(), frame)),

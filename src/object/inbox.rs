@@ -125,8 +125,6 @@ impl Inner {
 
     /// Handles what waits in an object's inbox, up to a bound: what is left brings another event.
     pub(super) fn read_inbox(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run) {
-        // Before it is read: a message that comes now is either seen here, or brings an event.
-        slot.mail.store(false, Ordering::Release);
         let cursor = body.stored.as_ref().and_then(|stored| stored.mail.cursor);
         let found = match self.storage.inbox(&slot.path, cursor, INBOX_MESSAGES) {
             Ok(found) if found.is_empty() => return,
@@ -191,21 +189,22 @@ impl Inner {
 
     /// Has the objects look that were waiting for answers when the server ended: those to be woken soonest. The others find
     /// out when they wake.
-    fn interrupt(self: &Arc<Self>) {
+    async fn interrupt(self: &Arc<Self>) {
         let latest =
             self.services.clock.now().saturating_add(u64::try_from(LONGEST_WAIT.as_millis()).unwrap_or(u64::MAX));
-        let waiting = self.storage.due(latest, INTERRUPTED).and_then(|due| {
-            let mut waiting = Vec::new();
-            for (path, _) in due {
-                if any_pending(&self.storage, &path)? {
-                    waiting.push(path);
+        let due = match self.storage.due(latest, INTERRUPTED) {
+            Ok(due) => due,
+            Err(error) => return tracing::error!(%error, "who waits for an answer cannot be read"),
+        };
+        for chunk in due.chunks(PAGE) {
+            for (path, _) in chunk {
+                match any_pending(&self.storage, path) {
+                    Ok(true) => drop(self.post_aside(path, Event::Overdue)),
+                    Ok(false) => {}
+                    Err(error) => tracing::error!(%path, %error, "whether it waits for an answer cannot be read"),
                 }
             }
-            Ok(waiting)
-        });
-        match waiting {
-            Ok(waiting) => waiting.iter().for_each(|path| drop(self.post_aside(path, Event::Overdue))),
-            Err(error) => tracing::error!(%error, "who waits for an answer cannot be read"),
+            tokio::task::yield_now().await;
         }
     }
 
@@ -222,7 +221,9 @@ impl Inner {
         loop {
             match self.storage.inboxes(after.as_ref(), PAGE) {
                 Ok(found) => {
-                    found.iter().for_each(|path| self.notify(path));
+                    for path in &found {
+                        self.notify(path);
+                    }
                     let Some(last) = found.last() else { return true };
                     after = Some(last.clone());
                 }
@@ -241,7 +242,7 @@ impl Inner {
 pub(super) async fn deliver(namespace: Arc<Inner>) {
     let mut tick = tokio::time::interval(DELIVERY_TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    namespace.interrupt();
+    namespace.interrupt().await;
     loop {
         tick.tick().await;
         namespace.pay_overdue();

@@ -83,19 +83,19 @@ impl Inner {
             let result = tokio::select! {
                 biased;
                 () = token.cancelled() => None,
-                result = tokio::time::timeout(timeout, guarded(work)) => Some(result.unwrap_or(Err(Error::timed_out()))),
+                result = tokio::time::timeout(timeout, namespace.guarded(work)) => Some(result.unwrap_or(Err(Error::timed_out()))),
             };
             drop(place);
             namespace.jobs.tokens.lock().remove(&(caller.clone(), id));
             if let Some(result) = result {
-                namespace.reply(Asked { caller, id, hops: 0 }, result);
+                namespace.reply(&Asked { caller, id, hops: 0 }, result);
             }
         });
     }
-}
 
-/// Runs work in a task of its own, so that a panic of it is an answer like others.
-async fn guarded(work: Work) -> Result<Vec<u8>, Error> {
-    let task = AbortOnDropHandle::new(tokio::spawn(async move { work().await }));
-    task.await.unwrap_or_else(|error| Err(Error::internal(format!("a job ended without an answer: {error}"))))
+    /// Runs work in a task of its own, so that a panic of it is an answer like others.
+    async fn guarded(&self, work: Work) -> Result<Vec<u8>, Error> {
+        let task = AbortOnDropHandle::new(self.spawn(async move { work().await }));
+        task.await.unwrap_or_else(|error| Err(Error::internal(format!("a job ended without an answer: {error}"))))
+    }
 }

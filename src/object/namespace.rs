@@ -14,6 +14,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use super::Error;
@@ -23,6 +24,7 @@ use super::errand::Errands;
 use super::event::Event;
 use super::idle::Idle;
 use super::jobs::Running;
+use super::pulse::Pulse;
 use super::registry::Registry;
 use super::services::Services;
 use super::session::Session;
@@ -59,6 +61,7 @@ pub(crate) struct Inner {
     sockets: Arc<AtomicUsize>,
     next_session: AtomicU64,
     pub(super) idle: Idle,
+    pub(super) pulse: Pulse,
     pub(super) wakes: Wakes,
     pub(super) storage: Storage,
     pub(super) registry: Registry,
@@ -131,6 +134,7 @@ impl Inner {
             sockets: Arc::default(),
             next_session: AtomicU64::new(1),
             idle: Idle::new(),
+            pulse: Pulse::default(),
             wakes: Wakes::new(),
             storage,
             registry,
@@ -335,8 +339,12 @@ impl Inner {
         self.spawn(async move { namespace.resume(&slot) });
     }
 
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn_on(task, &self.runtime);
+    pub(super) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.tasks.spawn_on(task, &self.runtime)
+    }
+
+    pub(super) fn spawn_blocking(&self, task: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+        self.tasks.spawn_blocking_on(task, &self.runtime)
     }
 }
 

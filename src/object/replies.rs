@@ -56,9 +56,10 @@ impl Pending {
         let mut pending = Self::default();
         for (key, value) in rows {
             let id = key.strip_prefix(PREFIX).and_then(|id| u64::from_str_radix(id, 16).ok());
-            match (id, rmp_serde::from_slice(&value)) {
-                (Some(id), Ok(waiting)) => pending.insert(id, waiting),
-                _ => tracing::error!(%path, key, "a pending answer cannot be read"),
+            if let (Some(id), Ok(waiting)) = (id, rmp_serde::from_slice(&value)) {
+                pending.insert(id, waiting);
+            } else {
+                tracing::error!(%path, key, "a pending answer cannot be read");
             }
         }
         pending
@@ -152,14 +153,14 @@ impl Inner {
         body: &mut Body,
         run: &mut Run,
         id: u64,
-        result: Result<Vec<u8>, Error>,
+        result: Result<&[u8], Error>,
     ) {
         let Some(stored) = &mut body.stored else { return };
         let Some(waiting) = stored.pending.remove(id) else { return };
         run.set.rows.insert(key(id), None);
         stored.keep_timers(run);
         if let Err(error) = self.activate(slot, body, run).and_then(|()| {
-            let result = result.as_ref().map_err(Clone::clone).and_then(|answer| as_json(answer));
+            let result = result.and_then(as_json);
             let note = serde_json::from_str(&waiting.note)
                 .map_err(|error| Error::internal(format!("a note cannot be read: {error}")))?;
             let mut source = Source { hops: waiting.hops, ..Source::new(Caller::Runtime) };

@@ -31,6 +31,7 @@ impl Inner {
     }
 
     fn run_share(self: &Arc<Self>, slot: &Arc<Slot>, mut body: Box<Body>) {
+        self.pulse.beat();
         self.idle.touch(slot);
         let mut turns = 0;
         loop {

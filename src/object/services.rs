@@ -62,6 +62,12 @@ impl Jobs {
         self
     }
 
+    /// Whether work of that name is registered.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// # Errors
     /// `not_found` when there is no such job.
     pub(super) fn work(&self, name: &str, input: Box<RawValue>) -> Result<Work, Error> {

@@ -17,6 +17,7 @@ use super::event::{Event, Reply};
 use super::idle;
 use super::inbox;
 use super::namespace::{Inner, Offered, Options, Slot};
+use super::pulse;
 use super::registry::Registry;
 use super::services::Services;
 use super::session::{Drained, Outgoing, Session};
@@ -153,6 +154,11 @@ impl Namespace {
     /// Keeps the last minute of every class, for as long as the future is polled.
     pub fn sampling(&self) -> impl Future<Output = ()> + Send + 'static {
         activity::sample(Arc::clone(&self.0))
+    }
+
+    /// Keeps sockets and timers attended while turns run long, for as long as the future is polled.
+    pub fn attention(&self) -> impl Future<Output = ()> + Send + 'static {
+        pulse::attend(Arc::clone(&self.0))
     }
 
     /// Takes a place for a socket; [`Socket::open`] then joins the object.

@@ -30,7 +30,7 @@ use super::rows::Rows;
 use super::slot::Posted;
 use crate::clock::Clock;
 use crate::path::ObjectPath;
-use crate::storage::{Range, Record, Space, Storage};
+use crate::storage::{Range, Record, Space, Storage, WriteSet};
 use crate::timers::{Alarm, Due, Outcome, Retry, Timers};
 
 impl Stored {
@@ -62,15 +62,14 @@ impl Stored {
         }
     }
 
-    /// When the object is to be woken from now on, if that is new. A time that is past becomes now: nobody gets ahead of the
-    /// others by asking for one long ago.
-    pub(super) fn new_wake(&mut self, clock: &Clock) -> Option<Option<u64>> {
+    /// Puts into a write set when the object is to be woken from now on, if that is new. A time that is past becomes now:
+    /// nobody gets ahead of the others by asking for one long ago.
+    pub(super) fn keep_wake(&mut self, set: &mut WriteSet, clock: &Clock) {
         let wake = self.next_wake();
-        if wake == self.wake {
-            return None;
+        if wake != self.wake {
+            self.wake = wake;
+            set.wake = Some(wake.map(|at| at.max(clock.now())));
         }
-        self.wake = wake;
-        Some(wake.map(|at| at.max(clock.now())))
     }
 
     fn next_wake(&self) -> Option<u64> {

@@ -3,11 +3,13 @@
 use std::any::TypeId;
 use std::collections::BTreeMap;
 
+use serde_json::value::RawValue;
+
 use super::{Error, Running, Server};
 use crate::class::Agent;
 use crate::config::{Config, Routes, routes};
 use crate::metrics::Metrics;
-use crate::object::{Class, Registry, RegistryError};
+use crate::object::{self, Class, Jobs, Registry, RegistryError};
 
 /// Puts a server together: begun by [`Server::builder`], ended by [`Builder::run`] (a whole program, like the `fleet`
 /// binary) or [`Builder::start`] (within a program or a test).
@@ -30,6 +32,8 @@ pub struct Builder {
     classes: Vec<Registration>,
     default: Option<Registration>,
     routes: Vec<(String, String)>,
+    pub(super) jobs: Jobs,
+    job_twice: Option<&'static str>,
     pub(crate) config: Config,
 }
 
@@ -64,6 +68,18 @@ impl Builder {
     /// for one segment, `**` for any number; the most specific pattern wins.
     pub fn route(mut self, pattern: impl Into<String>, class: impl Into<String>) -> Self {
         self.routes.push((pattern.into(), class.into()));
+        self
+    }
+
+    /// Registers async work that objects start with [`Turn::run`](crate::Turn::run), see [`Jobs::with`].
+    pub fn job<F>(mut self, name: &'static str, job: impl Fn(Box<RawValue>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Vec<u8>, object::Error>> + Send + 'static,
+    {
+        if self.jobs.has(name) {
+            self.job_twice = Some(name);
+        }
+        self.jobs = self.jobs.with(name, job);
         self
     }
 
@@ -107,7 +123,7 @@ impl Builder {
         Ok(Running::start(self.bind().await?))
     }
 
-    /// The classes and routes, checked together.
+    /// The classes, routes and jobs, checked together.
     pub(super) fn registry(&self, metrics: &Metrics) -> Result<Registry, Error> {
         let mut registry = Registry::new::<Agent>(metrics)?;
         for class in &self.classes {
@@ -121,6 +137,9 @@ impl Builder {
             registry.set_default(default.name);
         }
         registry.check()?;
+        if let Some(name) = self.job_twice {
+            return Err(Error::DuplicateJob(name));
+        }
         let routes = self.all_routes()?;
         if let Some((pattern, class)) = routes.iter().find(|(_, class)| !registry.has(class)) {
             return Err(Error::UnknownClass { pattern: pattern.to_owned(), class: class.to_owned() });

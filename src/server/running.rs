@@ -15,15 +15,15 @@ pub struct Running {
     address: SocketAddr,
     objects: Namespace,
     stop: DropGuard,
-    served: JoinHandle<()>,
+    serving: JoinHandle<()>,
 }
 
 impl Running {
     pub(super) fn start(server: Server) -> Self {
         let (address, objects) = (server.address(), server.edge.namespace.clone());
         let stop = CancellationToken::new();
-        let served = Handle::current().spawn(server.serve(stop.clone()));
-        Self { address, objects, stop: stop.drop_guard(), served }
+        let serving = Handle::current().spawn(server.serve(stop.clone()));
+        Self { address, objects, stop: stop.drop_guard(), serving }
     }
 
     /// The address that is listened on, with the port that was taken for port 0.
@@ -40,7 +40,7 @@ impl Running {
     /// acknowledged is on the disk.
     pub async fn stop(self) {
         drop(self.stop);
-        if let Err(error) = self.served.await {
+        if let Err(error) = self.serving.await {
             tracing::error!(%error, "the server ended badly");
         }
     }

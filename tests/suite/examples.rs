@@ -11,10 +11,13 @@ macro_rules! example {
 example!(bank_account, "../../examples/bank_account.rs");
 example!(counter, "../../examples/counter.rs");
 example!(rate_limited_api, "../../examples/rate_limited_api.rs");
+example!(sharded_counter, "../../examples/sharded_counter.rs");
+example!(task_runner, "../../examples/task_runner.rs");
+example!(user_session, "../../examples/user_session.rs");
 
 use serde_json::json;
 
-use crate::harness::{Server, state};
+use crate::harness::{Server, eventually, state};
 
 #[tokio::test]
 async fn id2_counter_counts_by_name() {
@@ -71,4 +74,67 @@ async fn id2_a_singleton_limits_everybody_exactly() {
         refused.fails_saying(429, "5 requests a minute are the limit", "rate_limited");
     }
     assert_eq!(server.call("/limiter", "acquire", json!("bob")).await, json!({"left": 4}));
+}
+
+#[tokio::test]
+async fn al1_a_session_ends_when_its_time_is_over() {
+    let mut server = Server::built(user_session::server);
+    let long = server.call("/sessions/long", "create", json!({"user": "ann"})).await;
+    assert_eq!((&long["user"], &long["ttl"]), (&json!("ann"), &json!(30 * 60_000)));
+    let touched = server.call("/sessions/long", "touch", json!(null)).await;
+    assert!(touched["expires"].as_u64() >= long["expires"].as_u64());
+    let again = server.post("/sessions/long:create").json(&json!({"user": "eve"})).await;
+    again.fails(409, "There is a session already", "conflict");
+
+    let short = server.call("/sessions/short", "create", json!({"user": "bob", "ttl": 300})).await;
+    server.restart();
+    let mut viewer = server.socket("/sessions/short").await;
+    let over = json!({"type": "state", "payload": {"current": null}});
+    drop(viewer.until(&over).await);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    assert!(now >= short["expires"].as_u64().unwrap().into(), "never early");
+    let gone = server.post("/sessions/short:get").await;
+    gone.fails(404, "There is no session", "not_found");
+    assert_eq!(server.call("/sessions/long", "get", json!(null)).await, touched, "others live on");
+    server.call("/sessions/long", "end", json!(null)).await;
+    server.post("/sessions/long:touch").await.fails(404, "There is no session", "not_found");
+}
+
+#[tokio::test]
+async fn al3_a_task_that_fails_is_tried_again_before_the_next() {
+    let server = Server::built(task_runner::server);
+    for task in [json!({"name": "one"}), json!({"name": "two", "fails": 1}), json!({"name": "three"})] {
+        server.call("/tasks", "add", task).await;
+    }
+    eventually("all are done", async || {
+        let status = server.call("/tasks", "status", json!(null)).await;
+        status["done"] == json!(["one", "two", "three"]) && status["waiting"] == 0
+    })
+    .await;
+    let status = server.call("/tasks", "status", json!(null)).await;
+    assert_eq!((&status["given_up"], &status["reported"]), (&json!([]), &json!(null)));
+    // Monday, nine o'clock in Berlin: 1970 began on a Thursday.
+    let next = status["next_report"].as_u64().unwrap() / 3_600_000;
+    assert!((next / 24 + 4) % 7 == 1 && matches!(next % 24, 7 | 8), "{status}");
+    server.call("/tasks", "reportNow", json!(null)).await;
+    eventually("the report", async || server.call("/tasks", "status", json!(null)).await["reported"] == json!(3)).await;
+}
+
+#[tokio::test]
+async fn id2_a_sharded_counter_sums_what_was_written_to_any_shard() {
+    let mut server = Server::built(sharded_counter::server);
+    let mut calls = tokio::task::JoinSet::new();
+    for number in 0..64 {
+        let client = (*server).clone();
+        calls.spawn(async move {
+            client.increment(&format!("/likes/video/{}", number % 8)).await;
+            let sum = client.post("/likes/video:sum").await.ok();
+            assert!((1..=64).contains(&sum.as_u64().unwrap()), "{sum}");
+        });
+    }
+    calls.join_all().await;
+    server.restart();
+    assert_eq!(server.post("/likes/video:sum").await.ok(), json!(64));
+    assert_eq!(server.post("/likes/song:sum").await.ok(), json!(0));
+    assert_eq!(server.state("/likes/video").await, json!({"sums": 65, "readings": {}}));
 }

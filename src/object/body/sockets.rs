@@ -163,9 +163,9 @@ impl Sockets {
 
     /// Takes over what a turn noted; answers the sockets concerned.
     pub(in crate::object) fn apply(&mut self, changes: &mut SocketChanges) -> Vec<Arc<Session>> {
-        let changed = std::mem::take(&mut changes.notes);
-        let mut concerned = Vec::with_capacity(changed.len());
-        for (socket, notes) in changed {
+        let fresh = std::mem::take(&mut changes.notes);
+        let mut concerned = Vec::with_capacity(fresh.len());
+        for (socket, notes) in fresh {
             let Some(session) = self.find(socket).map(Arc::clone) else { continue };
             let kept = self.kept();
             kept.untag(socket);

@@ -39,7 +39,7 @@ struct Talker {
 }
 
 impl Talker {
-    fn say(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
+    fn say(turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
         match method {
             "tell" => {
                 let (to, numbers): (String, Vec<u64>) = read(payload)?;
@@ -108,14 +108,17 @@ impl Class for Talker {
             "replies" => json(&self.replies),
             "fail" => Err(Error::conflict("on purpose")),
             "tellAndFail" => {
-                self.say(turn, "tell", payload)?;
+                Self::say(turn, "tell", payload)?;
                 Err(Error::conflict("on purpose"))
             }
             "hold" => {
                 let held =
                     HELD.lock().iter().find(|(path, _)| path == turn.path().as_str()).map(|(_, held)| held.clone());
                 // Once to say that it is there, once to go on.
-                held.iter().for_each(|held| drop((held.wait(), held.wait())));
+                if let Some(held) = held {
+                    held.wait();
+                    held.wait();
+                }
                 json(&())
             }
             "later" => {
@@ -132,9 +135,9 @@ impl Class for Talker {
             }
             "answer" => {
                 let owed = self.owed.pop().ok_or_else(|| Error::conflict("nothing is owed"))?;
-                json(&turn.answer_deferred(owed, json(&"at last")))
+                json(&turn.answer_deferred(&owed, json(&"at last")))
             }
-            _ => self.say(turn, method, payload),
+            _ => Self::say(turn, method, payload),
         }
     }
 
@@ -242,17 +245,16 @@ impl World {
                 tokio::task::yield_now().await;
             }
         };
-        if tokio::time::timeout(Duration::from_secs(30), same).await.is_err() {
-            panic!("{at} {method}: {last:.300} is not {expected:.300}");
-        }
+        let became = tokio::time::timeout(Duration::from_secs(30), same).await;
+        assert!(became.is_ok(), "{at} {method}: {last:.300} is not {expected:.300}");
     }
 
-    /// Has a turn of that object run until the answer is dropped.
-    async fn hold(self: &Arc<Self>, at: &'static str) -> Arc<std::sync::Barrier> {
+    /// Has a turn of that object run until the barrier is met.
+    async fn hold(self: &Arc<Self>, tasks: &mut JoinSet<()>, at: &'static str) -> Arc<std::sync::Barrier> {
         let barrier = Arc::new(std::sync::Barrier::new(2));
         HELD.lock().push((at.to_owned(), Arc::clone(&barrier)));
         let world = Arc::clone(self);
-        tokio::spawn(async move { world.ok(at, "hold", ()).await });
+        tasks.spawn(async move { drop(world.ok(at, "hold", ()).await) });
         wait(&barrier).await;
         barrier
     }
@@ -261,7 +263,7 @@ impl World {
 /// Meets a turn that is held.
 async fn wait(barrier: &Arc<std::sync::Barrier>) {
     let barrier = Arc::clone(barrier);
-    tokio::task::spawn_blocking(move || drop(barrier.wait())).await.expect("the other side is there");
+    tokio::task::spawn_blocking(move || barrier.wait()).await.expect("the other side is there");
 }
 
 impl Drop for World {
@@ -297,7 +299,8 @@ async fn co1_a_tell_arrives_after_its_commit_and_not_when_the_turn_fails() {
 #[tokio::test(flavor = "multi_thread")]
 async fn co1_ob5_at_a_full_mailbox_tells_are_dropped_and_calls_refused_and_sends_wait() {
     let world = Arc::new(World::new());
-    let held = world.hold("/full/b").await;
+    let mut tasks = JoinSet::new();
+    let held = world.hold(&mut tasks, "/full/b").await;
     let tells: Vec<u64> = (1..=MAILBOX_EVENTS as u64 + 10).collect();
     world.ok("/full/a", "tell", ("/full/b", &tells)).await;
     world.ok("/full/a", "send", ("/full/b", 5_001, 5_010)).await;
@@ -511,7 +514,8 @@ async fn co2_there_is_a_bound_to_what_an_object_waits_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn co2_a_request_is_answered_later_also_after_hibernation() {
     let world = Arc::new(World::new());
-    let asking = tokio::spawn({
+    let mut asking = JoinSet::new();
+    asking.spawn({
         let world = Arc::clone(&world);
         async move { world.ok("/owe/a", "later", ()).await }
     });
@@ -520,7 +524,7 @@ async fn co2_a_request_is_answered_later_also_after_hibernation() {
         tokio::task::yield_now().await;
     }
     assert_eq!(world.ok("/owe/a", "answer", ()).await, "true");
-    assert_eq!(asking.await.expect("an answer"), r#""at last""#);
+    assert_eq!(asking.join_next().await.expect("a task").expect("an answer"), r#""at last""#);
     world.call("/owe/a", "answer", ()).await.expect_err("nothing is owed");
     let error = world.call("/owe/a", "laterAndFail", ()).await.expect_err("the turn failed");
     assert_eq!(error.message(), "on purpose");
@@ -533,7 +537,8 @@ async fn co2_a_request_is_answered_later_also_after_hibernation() {
 async fn co2_whoever_is_owed_an_answer_is_told_when_the_object_or_the_server_goes() {
     for stop in [false, true] {
         let world = Arc::new(World::new());
-        let asking = tokio::spawn({
+        let mut asking = JoinSet::new();
+        asking.spawn({
             let world = Arc::clone(&world);
             async move { world.call("/owe/b", "later", ()).await }
         });
@@ -547,7 +552,7 @@ async fn co2_whoever_is_owed_an_answer_is_told_when_the_object_or_the_server_goe
             world.namespace.delete(&path("/owe")).await.expect("a deletion");
             Error::deleted()
         };
-        assert_eq!(asking.await.expect("an answer"), Err(expected));
+        assert_eq!(asking.join_next().await.expect("a task").expect("an answer"), Err(expected));
     }
 }
 

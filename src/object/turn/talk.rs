@@ -134,7 +134,9 @@ impl Turn<'_> {
     /// `too_large` for a message of more than 1 MiB, and for more than 10,000 messages and calls in one turn.
     pub fn tell<T: Serialize + ?Sized>(&mut self, to: &ObjectPath, message: &T) -> Result<(), Error> {
         let message = encode("the message", message)?;
-        self.errand(Errand::Tell { to: to.clone(), message })
+        self.count_errand()?;
+        self.draft.effects.push(Effect::Errand(Errand::Tell { to: to.clone(), message }));
+        Ok(())
     }
 
     /// Sends a message, effectively once: it is written with this turn, and it goes with the turn that handled it, whatever
@@ -181,9 +183,11 @@ impl Turn<'_> {
             return Err(Error::conflict(text));
         }
         let payload = encode("the payload", payload)?;
+        self.count_errand()?;
         let (id, _) = self.ask(ask, CALL_TIME, false)?;
         let asked = Asked { caller: self.path.clone(), id, hops: self.hops + 1 };
-        self.errand(Errand::Call { to: to.clone(), method: method.into(), payload, asked })?;
+        let call = Errand::Call { to: to.clone(), method: method.into(), payload, asked };
+        self.draft.effects.push(Effect::Errand(call));
         Ok(id)
     }
 
@@ -249,8 +253,8 @@ impl Turn<'_> {
     }
 
     /// Gives an answer that was deferred, as JSON text or an error; answers whether anybody still waits for it.
-    pub fn answer_deferred(&mut self, deferred: Deferred, result: Result<Vec<u8>, Error>) -> bool {
-        let Deferred(id) = deferred;
+    pub fn answer_deferred(&mut self, deferred: &Deferred, result: Result<Vec<u8>, Error>) -> bool {
+        let Deferred(id) = *deferred;
         let owed = self.draft.said.deferred == Some(id) || self.namespace.deferred.contains(self.path, id);
         if owed {
             self.draft.effects.push(Effect::Errand(Errand::Pay(id, result)));
@@ -265,8 +269,9 @@ impl Turn<'_> {
             return Err(Error::new(Code::Overloaded, text));
         }
         let place = self.namespace.jobs.place()?;
+        self.count_errand()?;
         let (id, timeout) = self.ask(ask, JOB_TIME, true)?;
-        self.errand(Errand::Start(Assignment { id, work, timeout, place }))?;
+        self.draft.effects.push(Effect::Errand(Errand::Start(Assignment { id, work, timeout, place })));
         Ok(id)
     }
 
@@ -282,8 +287,7 @@ impl Turn<'_> {
             let (given, most) = (timeout.as_millis(), LONGEST_WAIT.as_millis());
             return Err(Error::bad_request(format!("timeout is {given} ms; it must be 1 to {most}")));
         }
-        let note =
-            ask.note.map_or_else(|| to_raw_value(&()), |note| note).map_err(|error| unwritable("the note", &error))?;
+        let note = ask.note.unwrap_or_else(|| to_raw_value(&())).map_err(|error| unwritable("the note", &error))?;
         let note: Box<str> = note.into();
         if note.len() > NOTE_BYTES {
             return Err(Error::bad_request(format!("the note is {} bytes; the limit is {NOTE_BYTES}", note.len())));
@@ -304,14 +308,14 @@ impl Turn<'_> {
         self.random() >> 11
     }
 
-    fn errand(&mut self, errand: Errand) -> Result<(), Error> {
+    /// Counts what goes out towards the bound of a turn.
+    fn count_errand(&mut self) -> Result<(), Error> {
         if self.draft.said.errands >= ERRANDS_PER_TURN {
             let text =
                 format!("one turn sends more than {ERRANDS_PER_TURN} messages; send less in each of several turns");
             return Err(Error::new(Code::TooLarge, text));
         }
         self.draft.said.errands += 1;
-        self.draft.effects.push(Effect::Errand(errand));
         Ok(())
     }
 }

@@ -96,3 +96,11 @@ fn the_most_specific_route_wins_and_then_the_default() {
     assert_eq!(class_of(&Server::builder().default_class::<Room>(), "/other"), "room");
     assert_eq!(class_of(&Server::builder().default_class::<Agent>(), "/other"), "agent");
 }
+
+#[test]
+fn ob6_two_jobs_of_one_name_are_refused() {
+    let builder = || Server::builder().job("mail", |_| async { Ok(Vec::new()) });
+    builder().job("print", |_| async { Ok(Vec::new()) }).registry(&Metrics::new()).expect("two names");
+    let text = refusal(&builder().job("mail", |_| async { Ok(Vec::new()) }));
+    assert_eq!(text, "two jobs are named `mail`; a job is found by its name");
+}

@@ -119,3 +119,15 @@ async fn ob3_a_wake_up_too_many_does_not_start_the_class() {
     world.advance(60_000).await;
     world.alarm_runs(0).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn ob4_what_else_is_due_runs_in_fresh_memory_when_one_of_it_panics() {
+    let mut world = World::new();
+    world.ok("ask", 5_000).await;
+    world.ok("set", START + 5_000).await;
+    world.advance(5_000).await;
+    world.alarm_runs(0).await;
+    world.settled(None).await;
+    assert_eq!(world.metrics.panics.get(), 1);
+    assert_eq!(world.ok("runs", ()).await, "1");
+}
