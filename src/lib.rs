@@ -93,7 +93,7 @@ pub mod timers;
 
 pub use object::{
     Ask, Caller, Class, ClassMetrics, Deferred, Error, Http, Jobs, List, ListedChild, Listing, Namespace, Replied,
-    Services, SocketId, Turn, When, append_json, json, read, response, unknown_method,
+    Sent, Services, SocketId, Turn, When, append_json, json, read, response, unknown_method,
 };
 pub use path::{ObjectName, ObjectPath};
 pub use protocol::{Change, Closed, Code, Frame};

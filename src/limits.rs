@@ -142,6 +142,21 @@ pub const SOCKET_ANSWER_BYTES: usize = 1 << 20;
 pub const SOCKET_QUEUE_FRAMES: usize = 1_024;
 /// Frames caused by others that may wait for one socket, in bytes; more closes it with 1013.
 pub const SOCKET_QUEUE_BYTES: usize = 8 << 20;
+/// Frames that a class sends to the socket that caused them and that may wait for it; from [`SOCKET_QUEUE_FRAMES`] on the
+/// edge stops reading it, and one more than this (which a single turn must send) closes it with 1013.
+pub const SOCKET_SENT_BACK_FRAMES: usize = 16_384;
+/// The same in bytes, answers included; from [`SOCKET_ANSWER_BYTES`] on the edge stops reading it.
+pub const SOCKET_SENT_BACK_BYTES: usize = 64 << 20;
+/// Tags of one socket (WS2).
+pub const SOCKET_TAGS: usize = 10;
+/// Longest tag, in characters (WS2).
+pub const SOCKET_TAG_CHARS: usize = 256;
+/// Attachment of one socket, encoded (WS2).
+pub const SOCKET_ATTACHMENT_BYTES: usize = 16 << 10;
+/// Request and response of an automatic response, each (WS3).
+pub const AUTO_RESPONSE_BYTES: usize = 2_048;
+/// Reason of a close frame: what fits into a control frame (WS4).
+pub const CLOSE_REASON_BYTES: usize = 123;
 /// What is handed to a socket's transport before it is flushed, in bytes.
 pub const SOCKET_FLUSH_BYTES: usize = 64 << 10;
 /// Read buffer of a socket, in bytes: it stays resident while the socket is idle.

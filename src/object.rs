@@ -76,10 +76,10 @@ pub use registry::{Registry, RegistryError};
 pub use services::{Http, Jobs, Services};
 pub use session::{Close, Drained, Outgoing};
 pub use stub::{Listed, Namespace, Socket};
-pub use turn::{Ask, List, ListedChild, Listing, SocketId, Turn, When};
+pub use turn::{Ask, List, ListedChild, Listing, Sent, SocketId, Turn, When};
 
 /// How the sockets of a deleted object end.
-const DELETED: Close = Close { code: 1000, reason: "Agent deleted" };
+const DELETED: Close = Close::new(1000, "Agent deleted");
 
-/// How sockets end whose object had to be taken out of memory for a deletion that then failed.
-const STORAGE_FAILED: Close = Close { code: 1013, reason: "storage failed; connect again" };
+/// How sockets end that have lost something with a failed commit which nothing would tell them anew.
+const STORAGE_FAILED: Close = Close::new(1013, "storage failed; connect again");

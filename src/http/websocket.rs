@@ -48,7 +48,7 @@ pub(super) fn upgrade(edge: &Edge, path: &str, mut request: Request) -> Result<R
     if edge.stopping.is_cancelled() {
         return Err(Error::new(Code::Unavailable, "the server is shutting down"));
     }
-    let socket = edge.namespace.socket(&path, offered.unwrap_or_default())?;
+    let socket = edge.namespace.socket(&path, offered.unwrap_or_default())?.upgraded(head_of(&request));
     if let Some(version) = offered {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(version.name()));
     }
@@ -70,6 +70,14 @@ pub(super) fn upgrade(edge: &Edge, path: &str, mut request: Request) -> Result<R
         drop(permit);
     });
     Ok(response)
+}
+
+/// What a class may see of the request.
+fn head_of(request: &Request) -> hyper::Request<()> {
+    let mut head = hyper::Request::new(());
+    head.uri_mut().clone_from(request.uri());
+    head.headers_mut().clone_from(request.headers());
+    head
 }
 
 /// The version that the client offers first; a token may be offered beside it, and is never selected.

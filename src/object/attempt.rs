@@ -62,9 +62,11 @@ impl Inner {
             return Err(Error::internal("a turn without an activated class"));
         };
         let before = Sizes::of(&stored.record);
-        let sockets = body.sockets.all();
-        let mut turn = Turn::new(self, &slot.path, live.definition.children, stored, sockets, &source.caller);
+        let mut turn = Turn::new(self, &slot.path, live.definition.children, stored, &body.sockets, &source.caller);
         (turn.hops, turn.may_defer) = (source.hops, source.may_defer);
+        if let Input::Open(_, upgrade) = input {
+            turn.upgrade = upgrade;
+        }
         let tells_state = live.definition.tells_state;
         let whole = tells_state && source.sender.is_some_and(|sender| sender.version() == Version::V1);
         let result = catch_unwind(AssertUnwindSafe(|| {
@@ -125,7 +127,8 @@ impl Inner {
         draft: &Draft,
     ) -> Result<(), Error> {
         let changed = *run.scratch != *live.saved;
-        if !changed && !draft.has_writes() {
+        run.wrote = changed || draft.has_writes();
+        if !run.wrote {
             return Ok(());
         }
         if changed {
@@ -168,6 +171,10 @@ impl Inner {
             stored.keep_timers(run);
         }
         run.effects.append(&mut draft.effects);
+        run.effects.extend(body.sockets.apply(&mut draft.sockets).into_iter().map(Effect::Noted));
+        if let Some(response) = draft.sockets.response.take() {
+            run.response = Some(response);
+        }
         let mut answered = false;
         let tells_state = body.live.as_ref().is_some_and(|live| live.definition.tells_state);
         if let Some(change) = draft.published.take().filter(|_| tells_state) {

@@ -1,14 +1,16 @@
 //! What a runner takes out of a slot: the object's memory and its sockets.
 
+mod sockets;
+
 use std::sync::Arc;
 
+pub(super) use self::sockets::{Joined, Notes, Sockets};
 use super::children::Children;
 use super::inbox::Mail;
 use super::instance::{Definition, Instance};
 use super::replies::Pending;
 use super::rows::Rows;
-use super::session::{Close, Session};
-use crate::protocol::Version;
+use super::session::Close;
 use crate::storage::{Record, Seq};
 use crate::timers::Timers;
 
@@ -89,61 +91,9 @@ impl Body {
     }
 
     /// The end of a slot: its sockets close once the write set is durable.
-    pub(super) fn close(self, seq: Seq, close: Close) {
+    pub(super) fn close(self, seq: Seq, close: &Close) {
         for session in self.sockets.all() {
-            session.close(seq, close);
+            session.close(seq, close.clone());
         }
-    }
-}
-
-/// The open sockets of an object, oldest first.
-#[derive(Default)]
-pub(super) struct Sockets {
-    sessions: Vec<Arc<Session>>,
-    gauges: Vec<Gauge>,
-    whole: usize,
-}
-
-impl Sockets {
-    /// Answers whether it is new.
-    pub(super) fn insert(&mut self, session: &Arc<Session>, definition: &Definition) -> bool {
-        let joins = self.position(session).is_err();
-        if joins {
-            self.whole += usize::from(session.version() == Version::V1);
-            self.gauges.push(Gauge::new(&definition.websockets));
-            // Sockets join in the order of their numbers but for a race between two that open at once.
-            let at = self.sessions.partition_point(|other| other.id() < session.id());
-            self.sessions.insert(at, Arc::clone(session));
-        }
-        joins
-    }
-
-    pub(super) fn remove(&mut self, session: &Arc<Session>) {
-        if let Ok(at) = self.position(session) {
-            self.whole -= usize::from(session.version() == Version::V1);
-            self.gauges.pop();
-            self.sessions.remove(at);
-        }
-    }
-
-    fn position(&self, session: &Arc<Session>) -> Result<usize, usize> {
-        self.sessions.binary_search_by_key(&session.id(), |other| other.id())
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
-    }
-
-    /// Sockets that are told whole states.
-    pub(super) fn whole(&self) -> usize {
-        self.whole
-    }
-
-    pub(super) fn all(&self) -> &[Arc<Session>] {
-        &self.sessions
-    }
-
-    pub(super) fn of(&self, version: Version) -> Vec<Arc<Session>> {
-        self.sessions.iter().filter(|session| session.version() == version).map(Arc::clone).collect()
     }
 }

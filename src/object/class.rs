@@ -52,7 +52,8 @@ pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
     const STORAGE_BYTES: Option<u64> = None;
 
     /// Whether sockets are told the state: a `state` frame when they open and whenever a turn publishes a change. Without
-    /// it a socket gets only what the class sends.
+    /// it a socket gets only what the class sends; one that has lost something with a failed commit is closed with 1013,
+    /// so that it connects again.
     const TELLS_STATE: bool = true;
 
     /// Before the first event after each start. A failure fails the waiting events; the next event tries again.
@@ -133,10 +134,11 @@ pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
         Ok(())
     }
 
-    /// A socket has joined.
+    /// A socket has joined; [`Turn::upgrade`] is the request that opened it.
     ///
     /// # Errors
-    /// Whatever the class finds wrong: the socket is told, and closed.
+    /// Whatever the class finds wrong: the socket is told and closed with 1011, nothing it says is heard, and no
+    /// [`Class::websocket_close`] follows.
     fn websocket_open(&mut self, turn: &mut Turn<'_>, socket: SocketId) -> Result<(), Error> {
         let _ = (turn, socket);
         Ok(())
@@ -161,7 +163,12 @@ pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
         Ok(())
     }
 
-    /// A socket is gone; once for each that was opened.
+    /// A socket is gone; once for each that was opened, also if the object sleeps. The code is the peer's: 1005 when it gave
+    /// none, 1006 when it vanished or broke the protocol. What was noted of the socket can still be read.
+    ///
+    /// An object that cannot start is told with its next event that can. There is none for the sockets of an object that is
+    /// deleted, for an opening that was lost with a failed commit, and when the server dies: after a start, and after a
+    /// failed commit, [`Turn::sockets`] is what is true, and [`Class::activate`] the place to look at it.
     ///
     /// # Errors
     /// Whatever the class finds wrong: the turn is dropped and logged.

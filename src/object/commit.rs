@@ -9,10 +9,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::attempt::Source;
-use super::body::Body;
+use super::body::{Body, Joined};
 use super::event::{Answer, Effect, Event};
 use super::instance::{Input, Output};
 use super::namespace::{Inner, Slot};
+use super::session::ResponseChange;
 use super::slot::Life;
 use super::turn::SocketId;
 use crate::limits::{WRITE_SET_BYTES, WRITE_SET_ROWS};
@@ -29,6 +30,12 @@ pub(super) struct Run {
     pub(super) published: bool,
     /// The state as the last turn left it, if that turn's sender was told it, and the sender.
     pub(super) told: Option<(SocketId, Option<Frame>)>,
+    /// Sockets that have joined.
+    pub(super) joined: Vec<Joined>,
+    /// What the edge is to answer by itself from now on.
+    pub(super) response: Option<ResponseChange>,
+    /// Whether the last turn that succeeded changed what is stored.
+    pub(super) wrote: bool,
     pub(super) panicked: bool,
     pub(super) scratch: Vec<u8>,
     /// When the last turn ended: the clock is read once a turn.
@@ -54,6 +61,9 @@ impl Run {
             effects: Vec::new(),
             published: false,
             told: None,
+            joined: Vec::new(),
+            response: None,
+            wrote: false,
             panicked: false,
             scratch: Vec::new(),
             now: Instant::now(),
@@ -92,7 +102,7 @@ impl Inner {
         match frame {
             Some(frame) => run.effects.push(Effect::State(others, frame)),
             // The value that could tell is gone; the next one will.
-            None => others.into_iter().for_each(|session| Self::post_later(slot, Event::Open(session))),
+            None => others.into_iter().for_each(|session| Self::post_later(slot, Event::Open(session, None))),
         }
     }
 
@@ -126,6 +136,7 @@ impl Inner {
         let keys = set.rows.keys().filter(|(space, _)| *space == Space::User);
         let keys: Vec<Box<str>> = keys.map(|(_, key)| key.clone()).collect();
         let effects = std::mem::take(&mut run.effects);
+        let (joined, response) = (std::mem::take(&mut run.joined), run.response.take());
         let committed = if set.deleted.is_empty() {
             let mut core = slot.core.lock();
             match core.life() {
@@ -152,8 +163,13 @@ impl Inner {
                     stored.rows.committed(cleared, keys.iter().map(|key| &**key), seq);
                 }
                 self.release(slot, effects, seq);
+                if let Some(response) = response {
+                    body.sockets.respond_with(response.made_by(seq));
+                }
+                body.sockets.committed(joined, Some(seq));
             }
             Some(Err(error)) => {
+                body.sockets.committed(joined, None);
                 let error = error.into();
                 let failed = effects.into_iter().filter_map(|effect| effect.failed(&error)).collect();
                 self.release(slot, failed, Seq::NONE);
@@ -195,6 +211,9 @@ impl Inner {
                         session.tell(seq, frame.clone());
                     }
                 }
+                Effect::Send(outbound) => outbound.release(seq),
+                Effect::Close(session, close) => session.close_for(seq, close),
+                Effect::Noted(session) => session.noted(seq),
                 Effect::Errand(errand) => self.errand(slot, seq, errand),
             }
         }

@@ -98,7 +98,7 @@ impl Inner {
         let refused = events.into_iter().filter_map(|event| event.refuse(Error::deleted())).collect();
         self.release_dead(slot, refused, end);
         if let Some(body) = body {
-            body.close(seq, close);
+            body.close(seq, &close);
         }
     }
 
@@ -113,7 +113,9 @@ impl Inner {
         for effect in effects {
             match effect {
                 Effect::Done(reply, _) => done.push(Effect::Done(reply, result.clone())),
-                Effect::First(session, _) | Effect::Refuse(session, _) => session.close(seq, close),
+                Effect::First(session, _) | Effect::Refuse(session, _) | Effect::Noted(session) => {
+                    session.close(seq, close.clone());
+                }
                 other => failed.extend(other.failed(&error)),
             }
         }

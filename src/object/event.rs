@@ -9,11 +9,11 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::Error;
 use super::deferred::Asker;
 use super::errand::Errand;
-use super::session::Session;
+use super::session::{Close, Session};
 use super::slot::Room;
 use super::turn::SocketId;
 use crate::path::ObjectPath;
-use crate::protocol::{Frame, Id, Message};
+use crate::protocol::{Closed, Frame, Id, Message};
 use crate::storage::Seq;
 
 /// Who caused a turn.
@@ -40,12 +40,14 @@ pub(crate) enum Event {
     State { reply: Reply<Vec<u8>> },
     /// Any other request.
     Fetch { request: Box<http::Request<Bytes>>, reply: Reply<http::Response<Bytes>> },
-    /// A socket joins, or must be told the state anew.
-    Open(Arc<Session>),
+    /// A socket joins, with the request that opened it, or must be told the state anew.
+    Open(Arc<Session>, Option<Box<http::Request<()>>>),
     /// A message of a socket.
     Message(Arc<Session>, Frame),
+    /// A socket broke, and will be gone.
+    Broken(Arc<Session>, String),
     /// A socket is gone.
-    Close(Arc<Session>),
+    Close(Arc<Session>, Closed),
     /// A frame for every socket of this object.
     Forward(Frame),
     /// A message of another object, at most once.
@@ -69,10 +71,11 @@ impl Event {
             | Self::State { .. }
             | Self::Fetch { .. }
             | Self::Message(..)
+            | Self::Broken(..)
             | Self::Forward(_)
             | Self::Tell { .. } => Room::Ordinary,
-            Self::Open(_)
-            | Self::Close(_)
+            Self::Open(..)
+            | Self::Close(..)
             | Self::Inbox
             | Self::Replied { .. }
             | Self::Overdue
@@ -87,15 +90,16 @@ impl Event {
             Self::Call { .. }
             | Self::State { .. }
             | Self::Fetch { .. }
-            | Self::Open(_)
+            | Self::Open(..)
             | Self::Message(..)
+            | Self::Broken(..)
+            | Self::Close(..)
             | Self::Tell { .. } => true,
             // Of the first four it is found out first whether there is anything for the class.
             Self::Inbox
             | Self::Replied { .. }
             | Self::Overdue
             | Self::Wake(_)
-            | Self::Close(_)
             | Self::Forward(_)
             | Self::Delete { .. } => false,
         }
@@ -103,7 +107,7 @@ impl Event {
 
     /// Whether it needs the object's record.
     pub(crate) fn needs_stored(&self) -> bool {
-        !matches!(self, Self::Close(_) | Self::Forward(_))
+        !matches!(self, Self::Forward(_))
     }
 
     /// The effect that tells whoever caused the event that it failed.
@@ -114,10 +118,11 @@ impl Event {
             Self::Fetch { reply, .. } => Effect::Response(reply, Box::new(Err(error))),
             Self::Delete { reply, .. } => Effect::Done(reply, Err(error)),
             Self::Message(session, frame) => Effect::Answer(session, Answer::error(id_of(&frame), error)),
-            Self::Open(session) => Effect::Refuse(session, error),
+            Self::Open(session, _) => Effect::Refuse(session, error),
             // The messages are still there.
             Self::Inbox => Effect::Errand(Errand::Sweep),
-            Self::Close(_)
+            Self::Broken(..)
+            | Self::Close(..)
             | Self::Forward(_)
             | Self::Tell { .. }
             | Self::Replied { .. }
@@ -147,6 +152,27 @@ impl Answer {
     }
 }
 
+/// A frame that a class sends to sockets of its object.
+pub(crate) struct Outbound {
+    pub(crate) to: Vec<Arc<Session>>,
+    pub(crate) frame: Frame,
+    /// Whether it waits until the turn is durable.
+    pub(crate) confirmed: bool,
+    /// The socket that caused the turn.
+    pub(crate) cause: Option<SocketId>,
+}
+
+impl Outbound {
+    /// Hands it to the sockets.
+    pub(crate) fn release(self, seq: Seq) {
+        let seq = if self.confirmed { seq } else { Seq::NONE };
+        for session in self.to {
+            let frame = self.frame.clone();
+            if Some(session.id()) == self.cause { session.send_back(seq, frame) } else { session.send(seq, frame) }
+        }
+    }
+}
+
 /// What a turn wants to happen once its write set is durable.
 pub(crate) enum Effect {
     /// An answer to a request.
@@ -169,6 +195,12 @@ pub(crate) enum Effect {
     Change(Vec<Arc<Session>>, crate::protocol::Change),
     /// A frame for these sockets of the object.
     Sockets(Vec<Arc<Session>>, Frame),
+    /// A frame of the class.
+    Send(Outbound),
+    /// The class closes a socket.
+    Close(Arc<Session>, Close),
+    /// The class knows something of a socket that goes with the turn.
+    Noted(Arc<Session>),
     /// Something that reaches other objects, or the world outside.
     Errand(Errand),
 }
@@ -182,11 +214,15 @@ impl Effect {
             Self::Response(reply, _) => Self::Response(reply, Box::new(Err(error.clone()))),
             Self::Done(reply, _) => Self::Done(reply, Err(error.clone())),
             Self::Answer(session, Answer { id, .. }) => Self::Answer(session, Answer::error(id, error.clone())),
-            Self::First(session, _) | Self::Refuse(session, _) => Self::Refuse(session, error.clone()),
+            // What the class knows of one that it has noted is not true any more.
+            Self::First(session, _) | Self::Refuse(session, _) | Self::Noted(session) => {
+                Self::Refuse(session, error.clone())
+            }
+            Self::Send(outbound) if !outbound.confirmed => Self::Send(outbound),
             // Without an answer of its own it would be told nothing at all.
             Self::Handled(session) => Self::Answer(session, Answer::error(None, error.clone())),
             Self::Errand(errand) => Self::Errand(errand.failed(error)?),
-            Self::State(..) | Self::Change(..) | Self::Sockets(..) => return None,
+            Self::State(..) | Self::Change(..) | Self::Sockets(..) | Self::Send(_) | Self::Close(..) => return None,
         })
     }
 }

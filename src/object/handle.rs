@@ -1,5 +1,7 @@
 //! What each event does to an object.
 
+mod sockets;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -7,13 +9,12 @@ use super::Error;
 use super::attempt::Source;
 use super::body::{Body, Stored};
 use super::commit::{Changed, Run};
-use super::event::{Answer, Caller, Effect, Event};
+use super::event::{Caller, Effect, Event};
 use super::instance::{Input, Output};
 use super::namespace::{Inner, Slot};
-use super::session::Session;
 use super::turn::Turn;
 use crate::path::{ObjectName, ObjectPath};
-use crate::protocol::{self, Change, Frame, Version};
+use crate::protocol::{Change, Version};
 use crate::storage::Record;
 
 impl Inner {
@@ -24,6 +25,7 @@ impl Inner {
             Event::Inbox => slot.mail.store(false, Ordering::Release),
             _ => {}
         }
+        let Some(event) = Self::settle(body, run, event) else { return };
         let ready = if event.needs_class() {
             self.activate(slot, body, run)
         } else if event.needs_stored() {
@@ -35,6 +37,7 @@ impl Inner {
             run.effects.extend(event.refuse(error));
             return;
         }
+        self.tell_gone(slot, body, run);
         match event {
             Event::Call { method, payload, asker } => self.called(slot, body, run, (&method, &payload), asker),
             Event::State { reply } => {
@@ -50,9 +53,11 @@ impl Inner {
                 };
                 run.effects.push(Effect::Response(reply, Box::new(result)));
             }
-            Event::Open(session) => self.open(slot, body, run, session),
+            Event::Open(session, upgrade) => self.open(slot, body, run, session, upgrade.as_deref()),
             Event::Message(session, frame) => self.message(slot, body, run, &session, &frame),
-            Event::Close(session) => body.sockets.remove(&session),
+            Event::Broken(session, error) => self.broken(slot, body, run, &session, &error),
+            // It is among those that are gone.
+            Event::Close(..) => {}
             Event::Tell { sender, message } => self.hear(slot, body, run, sender, &message),
             Event::Inbox => self.read_inbox(slot, body, run),
             Event::Replied { id, result } => self.replied(slot, body, run, id, result.as_deref().map_err(Clone::clone)),
@@ -63,42 +68,6 @@ impl Inner {
                 let result = self.delete(slot, body, run, subtree);
                 run.effects.push(Effect::Done(reply, result));
             }
-        }
-    }
-
-    fn open(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run, session: Arc<Session>) {
-        let Some(live) = &body.live else { return };
-        let tells_state = live.definition.tells_state;
-        let joined = body.sockets.insert(&session, &live.definition);
-        let place = run.effects.len();
-        let mut result = Ok(());
-        if joined {
-            let input = Input::Open(session.id());
-            result = self.attempt(slot, body, run, &mut Source::runtime(), input).map(drop);
-        }
-        if tells_state && result.is_ok() {
-            result =
-                self.attempt(slot, body, run, &mut Source::runtime(), Input::State).and_then(json_of).map(|state| {
-                    // Before what the class said to it when it opened.
-                    run.effects.insert(place, Effect::First(Arc::clone(&session), protocol::state(&state)));
-                });
-        }
-        if let Err(error) = result {
-            run.effects.push(Effect::Refuse(session, error));
-        }
-    }
-
-    fn message(
-        self: &Arc<Self>,
-        slot: &Arc<Slot>,
-        body: &mut Body,
-        run: &mut Run,
-        session: &Arc<Session>,
-        frame: &Frame,
-    ) {
-        let mut source = Source::socket(session);
-        if let Err(error) = self.attempt(slot, body, run, &mut source, Input::Frame(session.id(), frame)) {
-            run.effects.push(Effect::Answer(Arc::clone(session), Answer::error(source.id, error)));
         }
     }
 
@@ -115,7 +84,7 @@ impl Inner {
         if let (Some(name), Some(stored)) = (&name, &mut body.stored)
             && subtree != slot.path
         {
-            let mut turn = Turn::new(self, &slot.path, None, stored, &[], &Caller::Runtime);
+            let mut turn = Turn::new(self, &slot.path, None, stored, &body.sockets, &Caller::Runtime);
             listed = turn.unlist(name)?;
             run.set.merge(turn.draft.write_set(&slot.path));
             if listed {
@@ -127,7 +96,7 @@ impl Inner {
             return Ok(());
         }
         run.set.deleted.push(subtree);
-        if let (Some(name), true) = (name, listed && !body.sockets.is_empty()) {
+        if let (Some(name), true) = (name, listed && body.sockets.are_told()) {
             run.published = true;
             run.told = None;
             run.effects.push(Effect::Change(body.sockets.of(Version::V2), Change::removed(name.as_str())));

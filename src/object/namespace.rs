@@ -298,7 +298,9 @@ impl Inner {
         if !core.is_resting() || self.storage.outcome(core.last_write) == Outcome::Pending {
             return core.life() != Life::Alive;
         }
-        let has_sockets = slot.sockets.load(Ordering::Relaxed) > 0;
+        // A class that could not be told of a socket's end is told later.
+        let has_sockets =
+            slot.sockets.load(Ordering::Relaxed) > 0 || core.body_mut().is_some_and(|body| body.sockets.any_gone());
         let evicted = if has_sockets { None } else { core.evict() };
         let freed = core.body_mut().and_then(|body| body.sleep());
         drop(core);

@@ -143,5 +143,6 @@ impl Inner {
             drop(core);
             drop(body.sleep());
         }
+        body.sockets.forget_failed(|seq| self.storage.outcome(seq));
     }
 }

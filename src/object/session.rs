@@ -5,9 +5,10 @@
 //! overflows the queue closes the socket with 1013.
 
 mod outbox;
+mod response;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
@@ -15,9 +16,10 @@ use parking_lot::Mutex;
 
 pub use self::outbox::{Close, Drained, Outgoing};
 use self::outbox::{Entry, Outbox};
+pub(crate) use self::response::{AutoResponse, ResponseChange};
 use super::namespace::SocketPermit;
 use super::turn::SocketId;
-use crate::limits::{SOCKET_ANSWER_BYTES, SOCKET_UNANSWERED};
+use crate::limits::{SOCKET_ANSWER_BYTES, SOCKET_QUEUE_FRAMES, SOCKET_UNANSWERED};
 use crate::protocol::{self, Change, Frame, Id, Version};
 use crate::storage::{Outcome, Seq, Storage};
 
@@ -25,6 +27,8 @@ use crate::storage::{Outcome, Seq, Storage};
 pub(crate) struct Session {
     id: SocketId,
     version: Version,
+    /// Whether there is an automatic response: asked with every message, so without a lock.
+    responds: AtomicBool,
     storage: Storage,
     outbox: Mutex<Outbox>,
     /// Messages that were handed to the object and have no answer written yet.
@@ -40,6 +44,7 @@ impl Session {
         Arc::new(Self {
             id,
             version,
+            responds: AtomicBool::new(false),
             storage,
             outbox: Mutex::default(),
             unanswered: AtomicUsize::new(0),
@@ -79,7 +84,7 @@ impl Session {
         let frame = protocol::error(None, error.code(), error.message());
         self.push(seq, |outbox| {
             outbox.push(seq, Entry::First(frame));
-            outbox.push_close(seq, Close { code: 1011, reason: "the object could not be opened" });
+            outbox.push_close(seq, Close::new(1011, "the object could not be opened"));
         });
     }
 
@@ -105,9 +110,67 @@ impl Session {
         self.push(seq, |outbox| outbox.push_bounded(seq, frame));
     }
 
+    /// A frame of the object's class. If its commit fails the socket is closed, because nothing else says what is lost.
+    pub(crate) fn send(self: &Arc<Self>, seq: Seq, frame: Frame) {
+        self.push(seq, |outbox| {
+            outbox.keep(seq);
+            outbox.push_bounded(seq, frame);
+        });
+    }
+
+    /// A frame of the object's class to the socket that caused it: as with answers, the edge stops reading a socket that
+    /// does not take them.
+    pub(crate) fn send_back(self: &Arc<Self>, seq: Seq, frame: Frame) {
+        self.push(seq, |outbox| {
+            outbox.keep(seq);
+            outbox.push_back(seq, frame);
+        });
+    }
+
+    /// The class has done something with the socket that only it knows of: if the commit fails, the socket is closed.
+    pub(crate) fn noted(self: &Arc<Self>, seq: Seq) {
+        if self.storage.outcome(seq) != Outcome::Durable {
+            self.push(seq, |outbox| {
+                outbox.keep(seq);
+                outbox.push(seq, Entry::Noted);
+            });
+        }
+    }
+
+    /// Sets what the edge answers by itself.
+    pub(crate) fn respond_with(&self, response: Option<Arc<AutoResponse>>) {
+        self.responds.store(response.is_some(), Ordering::Relaxed);
+        self.outbox.lock().response = response;
+    }
+
+    /// Answers a message that was just [`Session::asked`] without its object, if it can be and no other waits for its answer.
+    pub(crate) fn respond(self: &Arc<Self>, frame: &Frame) -> bool {
+        if !self.responds.load(Ordering::Relaxed) || self.unanswered.load(Ordering::Relaxed) > 1 {
+            return false;
+        }
+        let response = self.outbox.lock().response.clone();
+        let Some((response, answer)) = response.and_then(|response| response.to(frame).map(|to| (response, to))) else {
+            return false;
+        };
+        // Set by a turn that is lost: its class knows better.
+        let lost = matches!(self.storage.outcome(response.seq), Outcome::Failed(_));
+        if !lost {
+            self.answer(response.seq, None, answer);
+        }
+        !lost
+    }
+
     /// Closes the socket once `seq` is durable; if it fails, the socket stays and is told the state anew.
     pub(crate) fn close(self: &Arc<Self>, seq: Seq, close: Close) {
         self.push(seq, |outbox| outbox.push_close(seq, close));
+    }
+
+    /// The class closes the socket. If the commit fails it is closed all the same, and told to connect again.
+    pub(crate) fn close_for(self: &Arc<Self>, seq: Seq, close: Close) {
+        self.push(seq, |outbox| {
+            outbox.keep(seq);
+            outbox.push_close(seq, close);
+        });
     }
 
     fn push(self: &Arc<Self>, seq: Seq, push: impl FnOnce(&mut Outbox)) {
@@ -131,7 +194,9 @@ impl Session {
     pub(crate) fn may_ask(&self) -> bool {
         self.unanswered.load(Ordering::Relaxed) < SOCKET_UNANSWERED && {
             let outbox = self.outbox.lock();
-            outbox.answer_bytes() < SOCKET_ANSWER_BYTES && !outbox.is_closing()
+            outbox.answer_bytes() < SOCKET_ANSWER_BYTES
+                && outbox.sent_back() < SOCKET_QUEUE_FRAMES
+                && !outbox.is_closing()
         }
     }
 

@@ -24,8 +24,11 @@ use super::session::{Drained, Outgoing, Session};
 use super::wakes;
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
-use crate::protocol::{self, Frame, Version};
+use crate::protocol::{self, Closed, Frame, Version};
 use crate::storage::{Outcome, Storage};
+
+/// The close code of a peer that said nothing.
+const VANISHED: u16 = 1006;
 
 /// Every object of a server, by path; clones are handles to the same.
 #[derive(Clone)]
@@ -164,7 +167,15 @@ impl Namespace {
     /// `unavailable` when the object or the server has as many sockets as it may.
     pub fn socket(&self, path: &ObjectPath, version: Version) -> Result<Socket, Error> {
         let (slot, session) = self.0.session(path, version)?;
-        Ok(Socket { namespace: Arc::clone(&self.0), slot, session, asked: VecDeque::new(), refused: false })
+        Ok(Socket {
+            namespace: Arc::clone(&self.0),
+            slot,
+            session,
+            upgrade: None,
+            asked: VecDeque::new(),
+            refused: false,
+            over: false,
+        })
     }
 
     async fn ask<T>(&self, path: &ObjectPath, event: impl FnOnce(Reply<T>) -> Event) -> Result<T, Error> {
@@ -191,21 +202,37 @@ pub struct Socket {
     namespace: Arc<Inner>,
     slot: Arc<Slot>,
     session: Arc<Session>,
+    /// The request that opened it, until it has joined.
+    upgrade: Option<Box<http::Request<()>>>,
+    /// What the object has yet to be handed.
     asked: VecDeque<Event>,
     /// Whether the object's mailbox was too full for what was asked.
     refused: bool,
+    /// Whether its end is told, or among what was asked.
+    over: bool,
 }
 
 impl Socket {
-    /// Joins the object: the first frame will be its state. Asks for the state anew when called again.
+    /// Shows the class the request that opens it.
+    #[must_use]
+    pub fn upgraded(mut self, request: http::Request<()>) -> Self {
+        self.upgrade = Some(Box::new(request));
+        self
+    }
+
+    /// Joins the object: if its class tells the state, the first frame will be that. Asks for the state anew when called
+    /// again.
     ///
     /// # Errors
     /// As [`Namespace::socket`]: the object was deleted since, and the new one has no place for the socket.
     pub fn open(&mut self) -> Result<(), Error> {
         loop {
-            let mut events = VecDeque::from([Event::Open(Arc::clone(&self.session))]);
+            let mut events = VecDeque::from([Event::Open(Arc::clone(&self.session), self.upgrade.take())]);
             if self.namespace.offer(&self.slot, &mut events, None) != Offered::Gone || self.session.is_closing() {
                 return Ok(());
+            }
+            if let Some(Event::Open(_, upgrade)) = events.pop_front() {
+                self.upgrade = upgrade;
             }
             let path = self.slot.path.clone();
             (self.slot, self.session) = self.namespace.session(&path, self.session.version())?;
@@ -226,7 +253,25 @@ impl Socket {
     pub fn ask(&mut self, frame: Frame) {
         self.session.asked();
         self.namespace.metrics.frames_in.inc();
+        if self.asked.is_empty() && self.session.respond(&frame) {
+            return;
+        }
         self.asked.push_back(Event::Message(Arc::clone(&self.session), frame));
+    }
+
+    /// The connection broke; [`Socket::close`] follows when the socket is dropped.
+    pub fn fail(&mut self, error: String) {
+        if !self.over {
+            self.asked.push_back(Event::Broken(Arc::clone(&self.session), error));
+        }
+    }
+
+    /// The peer has closed the socket; [`Socket::submit`] tells the object, behind what was asked before. Only the first
+    /// end counts.
+    pub fn close(&mut self, closed: Closed) {
+        if !std::mem::replace(&mut self.over, true) {
+            self.asked.push_back(Event::Close(Arc::clone(&self.session), closed));
+        }
     }
 
     /// Hands what was asked to the object. If its mailbox is full, the rest waits, and the task of `context` is woken when
@@ -253,10 +298,14 @@ impl Socket {
 }
 
 impl Drop for Socket {
-    /// The socket is gone: its object is told. Closings have room of their own in the mailbox, and a slot that is gone has
-    /// closed its sockets.
+    /// The socket is gone: its object is told, unless it was. Closings have room of their own in the mailbox, and a slot that
+    /// is gone has closed its sockets. What else there was no room for goes with the socket.
     fn drop(&mut self) {
-        let mut events = VecDeque::from([Event::Close(Arc::clone(&self.session))]);
-        self.namespace.offer(&self.slot, &mut events, None);
+        self.close(Closed { code: VANISHED, reason: String::new() });
+        self.asked.retain(|event| matches!(event, Event::Broken(..) | Event::Close(..)));
+        if self.namespace.offer(&self.slot, &mut self.asked, None) == Offered::Full {
+            self.asked.retain(|event| matches!(event, Event::Close(..)));
+            self.namespace.offer(&self.slot, &mut self.asked, None);
+        }
     }
 }

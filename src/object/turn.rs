@@ -3,11 +3,13 @@
 //! | file | what of it |
 //! |---|---|
 //! | `storage` | the object's rows, and transactions |
+//! | `sockets` | its sockets |
 //! | `talk` | messages, calls, jobs and requests |
 //! | `tree` | its children |
 //! | `alarms` | its alarm and its schedules |
 
 mod alarms;
+mod sockets;
 mod storage;
 mod talk;
 mod tree;
@@ -18,17 +20,18 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 pub use self::alarms::When;
+pub use self::sockets::Sent;
+pub(in crate::object) use self::sockets::SocketChanges;
 pub use self::storage::{List, Listing};
 pub use self::talk::Ask;
 use self::talk::Said;
 pub use self::tree::ListedChild;
 use super::Error;
-use super::body::Stored;
+use super::body::{Sockets, Stored};
 use super::children::Children;
 use super::event::{Answer, Caller, Effect};
 use super::namespace::Inner;
 use super::rows::Value;
-use super::session::Session;
 use crate::path::{ObjectName, ObjectPath};
 use crate::protocol::{self, Change, Code, Id};
 use crate::storage::{Child, Space, WriteSet};
@@ -44,7 +47,9 @@ pub struct Turn<'a> {
     /// The class of children that are created without naming one.
     children_class: Option<&'static str>,
     pub(super) stored: &'a mut Stored,
-    pub(super) sockets: &'a [Arc<Session>],
+    pub(super) sockets: &'a Sockets,
+    /// The request that opened the socket which joins in this turn.
+    pub(super) upgrade: Option<&'a http::Request<()>>,
     pub(super) caller: &'a Caller,
     /// Read once, when it is first asked for.
     now: Option<u64>,
@@ -67,6 +72,7 @@ pub(super) struct Draft {
     pub(super) said: Said,
     pub(super) rows: BTreeMap<Box<str>, Write>,
     row_bytes: usize,
+    pub(super) sockets: SocketChanges,
     /// Whether the alarm or a schedule was changed.
     timers: bool,
     /// Rows that were read, written, deleted or listed.
@@ -97,7 +103,7 @@ impl<'a> Turn<'a> {
         path: &'a ObjectPath,
         children_class: Option<&'static str>,
         stored: &'a mut Stored,
-        sockets: &'a [Arc<Session>],
+        sockets: &'a Sockets,
         caller: &'a Caller,
     ) -> Self {
         Self {
@@ -106,6 +112,7 @@ impl<'a> Turn<'a> {
             children_class,
             stored,
             sockets,
+            upgrade: None,
             caller,
             now: None,
             hops: 0,
@@ -161,7 +168,7 @@ impl Turn<'_> {
                 Caller::Object(path) => path.name().unwrap_or("root"),
                 _ => "",
             };
-            self.draft.effects.push(Effect::Sockets(self.sockets.to_vec(), protocol::message(message, sender)));
+            self.draft.effects.push(Effect::Sockets(self.sockets.all().to_vec(), protocol::message(message, sender)));
         }
     }
 }

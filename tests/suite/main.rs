@@ -20,6 +20,7 @@
 //! | ID1, OB7 | `classes` |
 //! | ID2 | `examples` |
 //! | CO3 | beside the code, in `src/outbound` |
+//! | WS1, WS3, WS4 | `sockets`; with WS2 and ST5 beside the code, in `src/object/tests/sockets.rs` |
 //! | OB3 | `sleep`; OB4 beside the code, in `src/object/tests.rs` |
 
 // A test that cannot go on should say where.
@@ -42,5 +43,6 @@ mod messages;
 mod paths;
 mod sleep;
 mod slow;
+mod sockets;
 mod system;
 mod versions;

@@ -5,6 +5,7 @@
 //! while is given up.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -24,7 +25,7 @@ use super::transport::Transport;
 use crate::http::Options;
 use crate::limits::{SOCKET_CLOSE_WAIT, SOCKET_FLUSH_BYTES, SOCKET_READ_BYTES, SOCKET_UNANSWERED, SOCKET_WRITE_STALL};
 use crate::object::{Drained, Outgoing, Socket};
-use crate::protocol::Frame;
+use crate::protocol::{Closed, Frame};
 
 /// Rounds of reading and writing before other tasks get a turn.
 const ROUNDS: usize = 16;
@@ -58,6 +59,9 @@ enum Phase {
         since: Instant,
     },
 }
+
+/// The close code of a peer that gives none.
+const NO_CODE: u16 = 1005;
 
 /// The connection is over.
 struct Gone;
@@ -144,7 +148,7 @@ impl Connection {
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Gone>> {
         // First what is half written: a pong of tungstenite's, or the rest of a frame of ours.
-        ready!(Pin::new(&mut self.stream).poll_flush(context)).map_err(|_| Gone)?;
+        ready!(Pin::new(&mut self.stream).poll_flush(context)).map_err(|error| self.broke(&error))?;
         match self.phase {
             Phase::Stopping if self.socket.is_settled() => {
                 self.close(CloseCode::Away, "the server is shutting down");
@@ -160,16 +164,17 @@ impl Connection {
         }
         let written = self.stream.get_mut().poll_frames(context, &out);
         let resync = out.contains(&Outgoing::Resync);
-        let close = out.iter().find_map(|due| if let Outgoing::Close(close) = due { Some(*close) } else { None });
+        let close = out.into_iter().find_map(|due| if let Outgoing::Close(close) = due { Some(close) } else { None });
+        let closes = close.is_some();
         if let Some(close) = close {
             self.close(CloseCode::from(close.code), close.reason);
         } else if resync && self.socket.open().is_err() {
             self.close(CloseCode::Again, "too many sockets");
         }
-        ready!(written).map_err(|_| Gone)?;
+        ready!(written).map_err(|error| self.broke(&error))?;
         // While stopping, what was just written may have been the last: then the close frame is due.
         let stopping = self.phase == Phase::Stopping;
-        Poll::Ready(Ok(drained == Drained::More || close.is_some() || resync || stopping))
+        Poll::Ready(Ok(drained == Drained::More || closes || resync || stopping))
     }
 
     /// Reads what is there and hands it over; answers whether there was anything.
@@ -184,7 +189,7 @@ impl Connection {
         while count < SOCKET_UNANSWERED && self.may_read() {
             match Pin::new(&mut self.stream).poll_next(context) {
                 Poll::Pending => break,
-                Poll::Ready(None) => return Err(Gone),
+                Poll::Ready(None) => return Err(self.broke(&"the connection ended")),
                 Poll::Ready(Some(Ok(message))) => self.take(message),
                 Poll::Ready(Some(Err(error))) => self.fail(&error)?,
             }
@@ -211,7 +216,13 @@ impl Connection {
             Message::Text(text) if self.phase == Phase::Open => self.socket.ask(Frame::Text(text.into())),
             Message::Binary(bytes) if self.phase == Phase::Open => self.socket.ask(Frame::Binary(bytes)),
             // Tungstenite has its own close frame ready, and ends the stream when that is written.
-            Message::Close(_) => self.phase = Phase::Closing { since: Instant::now() },
+            Message::Close(frame) => {
+                self.socket.close(match frame {
+                    Some(frame) => Closed { code: frame.code.into(), reason: frame.reason.as_str().to_owned() },
+                    None => Closed { code: NO_CODE, reason: String::new() },
+                });
+                self.phase = Phase::Closing { since: Instant::now() };
+            }
             _ => {}
         }
     }
@@ -223,20 +234,29 @@ impl Connection {
                 Cow::Owned(format!("message too large; the limit is {} bytes", self.options.message_bytes)),
             ),
             WsError::Utf8(_) => (CloseCode::Invalid, Cow::Borrowed("a text message must be UTF-8")),
-            WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return Err(Gone),
+            WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return Err(self.broke(error)),
             WsError::Protocol(error) => {
                 // Bounded by 123 bytes.
                 let text: String = format!("protocol error: {error}").chars().take(100).collect();
                 (CloseCode::Protocol, Cow::Owned(text))
             }
-            _ => return Err(Gone),
+            _ => return Err(self.broke(error)),
         };
         if let Phase::Closing { .. } = self.phase {
             return Err(Gone);
         }
+        self.socket.fail(reason.to_string());
         self.close(code, reason);
         self.phase = Phase::Discarding { since: Instant::now() };
         Ok(())
+    }
+
+    /// The connection ends without a closing handshake.
+    fn broke(&mut self, error: &impl Display) -> Gone {
+        if matches!(self.phase, Phase::Open | Phase::Stopping) {
+            self.socket.fail(error.to_string());
+        }
+        Gone
     }
 
     fn close(&mut self, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
@@ -281,8 +301,12 @@ impl Connection {
                 continue;
             }
             let silent = matches!(self.phase, Phase::Open | Phase::Stopping) && self.pinged.is_none();
-            if !silent || self.stalled.is_some_and(|since| now >= since + SOCKET_WRITE_STALL) {
-                return Err(Gone);
+            if self.stalled.is_some_and(|since| now >= since + SOCKET_WRITE_STALL) {
+                return Err(self.broke(&format_args!("the peer took nothing for {SOCKET_WRITE_STALL:?}")));
+            }
+            if !silent {
+                let silence = self.options.ping_timeout;
+                return Err(self.broke(&format_args!("the peer was silent for {silence:?} after a ping")));
             }
             self.control(Message::Ping(Bytes::new()));
             self.pinged = Some(now);

@@ -5,10 +5,13 @@
 //! be waiting for a commit that is under way, the *late* one takes whatever comes after. So a socket that watches a busy
 //! object gets news with every commit, however many turns there are, and holds at most two.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use super::failed;
-use crate::limits::{SOCKET_QUEUE_BYTES, SOCKET_QUEUE_FRAMES};
+use super::{AutoResponse, failed};
+use crate::limits::{SOCKET_QUEUE_BYTES, SOCKET_QUEUE_FRAMES, SOCKET_SENT_BACK_BYTES, SOCKET_SENT_BACK_FRAMES};
+use crate::object::STORAGE_FAILED;
 use crate::protocol::{Change, Frame, Id};
 use crate::storage::{Outcome, Seq};
 
@@ -18,13 +21,22 @@ const CHANGE_BYTES: usize = 64 << 10;
 const QUEUE_KEPT: usize = 32;
 
 /// Why and how a socket is closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Close {
     /// The close code.
     pub code: u16,
     /// At most 123 bytes.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
 }
+
+impl Close {
+    pub(crate) const fn new(code: u16, reason: &'static str) -> Self {
+        Self { code, reason: Cow::Borrowed(reason) }
+    }
+}
+
+/// How a socket ends whose peer reads too slowly.
+const TOO_SLOW: Close = Close::new(1013, "too many messages were waiting for this socket");
 
 /// What the edge writes.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,9 +60,16 @@ pub enum Drained {
 
 #[derive(Debug)]
 pub(super) enum Entry {
-    Answer { id: Option<Id>, frame: Frame },
+    Answer {
+        id: Option<Id>,
+        frame: Frame,
+    },
     First(Frame),
     Told(Frame),
+    /// What the class sent to the socket that caused it.
+    Back(Frame),
+    /// Nothing to write: the socket hangs on this write set.
+    Noted,
     Close(Close),
 }
 
@@ -76,9 +95,14 @@ pub(super) struct Outbox {
     late: Option<Box<Queued<News>>>,
     next_order: u64,
     answer_bytes: usize,
-    told_frames: usize,
+    told_frames: u32,
+    back_frames: u32,
     told_bytes: usize,
+    pub(super) response: Option<Arc<AutoResponse>>,
     closing: bool,
+    /// Whether the class has told it something, or knows something of it, that no whole state would repeat: then it is
+    /// closed when something is lost.
+    kept: bool,
     /// Whether somebody is going to wake the task.
     pub(super) armed: bool,
 }
@@ -88,8 +112,18 @@ impl Outbox {
         self.answer_bytes
     }
 
+    /// Frames that wait which the class sent to the socket that caused them.
+    pub(super) fn sent_back(&self) -> usize {
+        self.back_frames as usize
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.closing
+    }
+
+    /// What is pushed with this number cannot be told anew.
+    pub(super) fn keep(&mut self, seq: Seq) {
+        self.kept |= seq != Seq::NONE;
     }
 
     pub(super) fn push(&mut self, seq: Seq, what: Entry) {
@@ -97,10 +131,10 @@ impl Outbox {
             return;
         }
         match &what {
-            Entry::Answer { frame, .. } => self.answer_bytes += frame.len(),
+            Entry::Answer { frame, .. } | Entry::Back(frame) => self.answer_bytes += frame.len(),
             // A whole state holds all news before it, which must not merge with what comes after it.
             Entry::First(_) => (self.early, self.late) = (None, None),
-            Entry::Told(_) | Entry::Close(_) => {}
+            Entry::Told(_) | Entry::Noted | Entry::Close(_) => {}
         }
         let order = self.order();
         self.queue.push_back(Queued { order, seq, what });
@@ -112,12 +146,29 @@ impl Outbox {
         }
         self.told_frames += 1;
         self.told_bytes += frame.len();
-        if self.told_frames > SOCKET_QUEUE_FRAMES || self.told_bytes > SOCKET_QUEUE_BYTES {
-            *self = Self { armed: self.armed, ..Self::default() };
-            self.push_close(Seq::NONE, Close { code: 1013, reason: "too many messages were waiting for this socket" });
+        if self.told_frames as usize > SOCKET_QUEUE_FRAMES || self.told_bytes > SOCKET_QUEUE_BYTES {
+            self.end(TOO_SLOW);
         } else {
             self.push(seq, Entry::Told(frame));
         }
+    }
+
+    pub(super) fn push_back(&mut self, seq: Seq, frame: Frame) {
+        if self.closing {
+            return;
+        }
+        self.back_frames += 1;
+        if self.sent_back() > SOCKET_SENT_BACK_FRAMES || self.answer_bytes + frame.len() > SOCKET_SENT_BACK_BYTES {
+            self.end(TOO_SLOW);
+        } else {
+            self.push(seq, Entry::Back(frame));
+        }
+    }
+
+    /// Drops what waits, and closes the socket at once.
+    fn end(&mut self, close: Close) {
+        *self = Self { armed: self.armed, ..Self::default() };
+        self.push_close(Seq::NONE, close);
     }
 
     pub(super) fn push_close(&mut self, seq: Seq, close: Close) {
@@ -209,23 +260,38 @@ impl Outbox {
             (Entry::Told(frame), error) => {
                 self.told_frames -= 1;
                 self.told_bytes -= frame.len();
-                return error.is_none().then_some(Outgoing::Frame(frame));
+                return if error.is_none() { Some(Outgoing::Frame(frame)) } else { self.lost(None) };
+            }
+            (Entry::Back(frame), error) => {
+                self.back_frames -= 1;
+                self.answer_bytes -= frame.len();
+                return if error.is_none() { Some(Outgoing::Frame(frame)) } else { self.lost(None) };
             }
             (Entry::First(frame), None) => Outgoing::Frame(frame),
             (Entry::Close(close), None) => Outgoing::Close(close),
-            (Entry::First(_), Some(_)) => Outgoing::Resync,
+            (Entry::Noted, None) => return None,
+            (Entry::First(_) | Entry::Noted, Some(_)) => return self.lost(Some(Outgoing::Resync)),
             (Entry::Close(_), Some(_)) => {
                 self.closing = false;
-                Outgoing::Resync
+                return self.lost(Some(Outgoing::Resync));
             }
         })
+    }
+
+    /// What to write in place of something that is lost with its write set.
+    fn lost(&mut self, otherwise: Option<Outgoing>) -> Option<Outgoing> {
+        if self.kept {
+            self.end(STORAGE_FAILED);
+            return None;
+        }
+        otherwise
     }
 
     fn take_news(&mut self, decided: Outcome, outcome: &impl Fn(Seq) -> Outcome) -> Option<Outgoing> {
         let early = self.early.take()?.what;
         self.early = self.late.take();
         if let Outcome::Failed(_) = decided {
-            return Some(Outgoing::Resync);
+            return self.lost(Some(Outgoing::Resync));
         }
         // If the later news may go too, it takes the earlier along.
         if let Some(late) = self.early.as_mut().filter(|late| outcome(late.seq) == Outcome::Durable) {

@@ -254,6 +254,7 @@ impl Turn<'_> {
         draft.transactions += 1;
         let (undo, effects, deleted) = (draft.undo.len(), draft.effects.len(), draft.deleted.len());
         let (children, published) = (draft.children.clone(), draft.published.clone());
+        let sockets = draft.sockets.clone();
         let said = draft.said.mark();
         let (record, bytes) = (self.stored.record.clone(), draft.row_bytes);
         let timers = self.stored.timers.clone();
@@ -266,6 +267,7 @@ impl Turn<'_> {
             draft.deleted.truncate(deleted);
             draft.said.undo_to(&said);
             (draft.children, draft.published, draft.row_bytes) = (children, published, bytes);
+            draft.sockets = sockets;
             (self.stored.record, self.stored.timers) = (record, timers);
         }
         result

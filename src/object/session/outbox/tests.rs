@@ -141,14 +141,14 @@ fn what_failed_is_an_error_for_who_asked_and_nothing_for_the_others() {
 #[test]
 fn fp9_a_close_that_failed_leaves_the_socket_open() {
     let (mut outbox, mut commits) = (Outbox::default(), Commits::default());
-    outbox.push_close(commits.next(), Close { code: 1000, reason: "Agent deleted" });
+    outbox.push_close(commits.next(), Close::new(1000, "Agent deleted"));
     assert!(outbox.is_closing());
     outbox.push_bounded(Seq::NONE, frame(&json!("too late")));
     commits.fail();
     assert_eq!(told(&drain(&mut outbox, &commits)), [json!("resync")]);
     assert!(!outbox.is_closing());
     outbox.push_bounded(Seq::NONE, frame(&json!("again")));
-    outbox.push_close(commits.next(), Close { code: 1000, reason: "Agent deleted" });
+    outbox.push_close(commits.next(), Close::new(1000, "Agent deleted"));
     commits.succeed(1);
     assert_eq!(told(&drain(&mut outbox, &commits)), [json!("again"), json!({"close": 1000})]);
 }
