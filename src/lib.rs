@@ -79,6 +79,8 @@ pub mod class;
 pub mod cli;
 pub mod clock;
 pub mod config;
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}
 pub mod http;
 pub mod limits;
 pub mod metrics;

@@ -29,7 +29,7 @@ impl Checkpoint {
         let mut state = self.state.lock();
         if !state.requested {
             state.requested = true;
-            self.changed.notify_one();
+            self.changed.notify_all();
         }
     }
 
@@ -42,13 +42,24 @@ impl Checkpoint {
     /// Ends the thread.
     pub(super) fn close(&self) {
         self.state.lock().closing = true;
-        self.changed.notify_one();
+        self.changed.notify_all();
+    }
+
+    /// Withdraws what was asked for, and waits for the end of what is under way: on a full disk it would take the space that
+    /// is given back for deletions.
+    pub(super) fn settle(&self) {
+        let mut state = self.state.lock();
+        state.requested = false;
+        while state.running {
+            self.changed.wait(&mut state);
+        }
     }
 
     /// Waits until there is something to do; `false` is the end.
     fn next(&self) -> bool {
         let mut state = self.state.lock();
         state.running = false;
+        self.changed.notify_all();
         while !state.requested && !state.closing {
             self.changed.wait(&mut state);
         }

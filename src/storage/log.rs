@@ -146,11 +146,6 @@ impl Log {
     }
 }
 
-/// Bytes of the log that are not in the database yet.
-pub(super) fn waiting(connection: &Connection) -> rusqlite::Result<u64> {
-    usage(connection).map(|usage| usage.waiting)
-}
-
 fn usage(connection: &Connection) -> rusqlite::Result<Usage> {
     let mut statement = connection.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
     let (frames, copied) = statement.query_row((), |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;

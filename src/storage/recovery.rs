@@ -46,7 +46,7 @@ impl Writer {
             self.rest_until = Instant::now() + self.probe_interval;
         }
         if mode == Mode::DeletesOnly {
-            shared.reserve.release();
+            self.release_reserve();
         }
         due.into_iter().for_each(gate::wake);
     }
@@ -57,6 +57,12 @@ impl Writer {
             tracing::error!("{DISK_FULL}; only deletions are accepted until there is space again");
             self.shared.queue.set_mode(Mode::DeletesOnly, Some(DISK_FULL.to_owned()));
         }
+        self.release_reserve();
+    }
+
+    /// Gives the space in reserve to deletions.
+    fn release_reserve(&self) {
+        self.shared.checkpoint.settle();
         self.shared.reserve.release();
     }
 
@@ -88,12 +94,15 @@ impl Writer {
         }
     }
 
-    /// Empties the log, so that it has room for deletions and the database shrinks by what is free in it.
+    /// Empties the log if the space for that is there, so that it has room for deletions and the database shrinks by what is
+    /// free in it.
     fn regain_space(&mut self) -> bool {
         let Some(connection) = &self.connection else {
             return false;
         };
-        if let Err(error) = self.log.finish(connection, self.shared.busy) {
+        if self.checkpoint_fits(connection)
+            && let Err(error) = self.log.finish(connection, self.shared.busy)
+        {
             tracing::debug!(%error, "the log cannot be emptied yet");
         }
         self.vacuum = true;
@@ -113,7 +122,7 @@ impl Writer {
                 self.connection = None;
                 if is_full(&error) {
                     self.shared.queue.set_mode(Mode::DeletesOnly, Some(DISK_FULL.to_owned()));
-                    self.shared.reserve.release();
+                    self.release_reserve();
                 }
                 false
             }

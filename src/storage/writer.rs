@@ -16,7 +16,8 @@ use super::log::{Log, Need};
 use super::queue::{Failure, Mode, Numbered, Work};
 use super::reaper::Reaper;
 use super::recovery::{PROBE_INTERVAL, is_full};
-use super::{CommitError, Shared, gate, log, sql};
+use super::schema::PAGE_BYTES;
+use super::{CommitError, Shared, gate, sql};
 use crate::limits::{TOMBSTONES, VACUUM_PAGES};
 
 /// Free pages of the database that are kept for new rows.
@@ -199,10 +200,12 @@ impl Writer {
         }
     }
 
-    /// Whether what waits in the log needs at most half of the reserve. A checkpoint that does not get to its end would
-    /// use up the space and leave none to log deletions in.
+    /// Whether the database, with what waits in the log, grows by at most half of the reserve. A checkpoint that does not get
+    /// to its end would use up the space and leave none to log deletions in.
     pub(super) fn checkpoint_fits(&self, connection: &Connection) -> bool {
-        log::waiting(connection).is_ok_and(|waiting| waiting <= self.shared.reserve.bytes() / 2)
+        let length = std::fs::metadata(&self.shared.file).map_or(0, |meta| meta.len());
+        let pages = connection.query_row("PRAGMA page_count", (), |row| row.get::<_, u32>(0));
+        pages.is_ok_and(|pages| (u64::from(pages) * PAGE_BYTES).saturating_sub(length) <= self.shared.reserve.bytes() / 2)
     }
 
     fn tend_log(&mut self) {
