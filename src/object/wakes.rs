@@ -123,7 +123,12 @@ impl Task {
         self.tell_due().await?;
         if self.again.is_some_and(|at| at <= Instant::now()) {
             self.again = None;
-            self.tell((0, None), ago(self.namespace.services.clock.now(), WAKE_AGAIN)).await?;
+            let until = ago(self.namespace.services.clock.now(), WAKE_AGAIN);
+            self.tell((0, None), until).await?;
+            if self.told.0 > until {
+                // Those who were told since are not among them, and nobody else may be told for whom it would be asked again.
+                self.again.get_or_insert_with(|| Instant::now() + WAKE_AGAIN);
+            }
         }
         let next = self.after(&self.told, u64::MAX, 1)?.first().map_or(u64::MAX, |(_, at)| *at);
         if self.namespace.wakes.sleep(next) {
