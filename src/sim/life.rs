@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -25,6 +26,12 @@ use crate::storage::{self, Fate, Stepper, Storage};
 
 /// When a simulation begins, in milliseconds since the epoch: 2026-01-01.
 const BEGIN: u64 = 1_767_225_600_000;
+
+/// The longest pause of a busy disk, in microseconds, and of an idle one.
+const SHORT_PAUSE: u64 = 3_000;
+const LONG_PAUSE: u64 = 250_000;
+/// Where files are kept in memory, if anywhere.
+const MEMORY: &str = "/dev/shm";
 
 type Outcomes = Arc<Mutex<Book>>;
 
@@ -88,6 +95,12 @@ impl World<'_> {
     /// Every call and deletion that was made, with what came of it.
     pub fn history(&self) -> impl Iterator<Item = (&Step, &Outcome)> {
         self.outcomes.iter().map(|(index, outcome)| (&self.steps[*index], outcome))
+    }
+
+    /// Every step in order, and of a call or a deletion what came of it. Behind [`Step::Settle`] and [`Step::Crash`] whatever
+    /// was asked before has ended.
+    pub fn timeline(&self) -> impl Iterator<Item = (&Step, Option<&Outcome>)> {
+        self.steps.iter().enumerate().map(|(index, step)| (step, self.outcomes.get(&index)))
     }
 
     /// How many calls and deletions were made.
@@ -186,13 +199,22 @@ impl Life {
     }
 }
 
-/// The disk: commits come at odd moments, and few at a time.
+/// The disk: commits come at odd moments, and few at a time. The longer there is nothing to do, the more seldom it looks:
+/// otherwise looking would be most of what a simulation does.
 async fn spin(disk: Arc<Mutex<Disk>>) {
+    let mut longest = SHORT_PAUSE;
     loop {
-        let pause = disk.lock().random.below(3_000);
+        let pause = disk.lock().random.below(longest);
         tokio::time::sleep(Duration::from_micros(pause)).await;
-        disk.lock().step();
+        let mut disk = disk.lock();
+        longest = if disk.stepper.waiting() > 0 { SHORT_PAUSE } else { LONG_PAUSE.min(longest * 2) };
+        disk.step();
     }
+}
+
+/// A directory for the data, in memory where the system has a file system for that: nothing of it must outlive the process.
+fn directory() -> std::io::Result<TempDir> {
+    tempfile::tempdir_in(MEMORY).or_else(|_| tempfile::tempdir())
 }
 
 /// Runs the steps, then the check.
@@ -202,7 +224,7 @@ pub(super) fn run(
     steps: &[Step],
     check: Option<&Check>,
 ) -> Result<(), String> {
-    let data = tempfile::tempdir().map_err(|error| format!("no directory for the data: {error}"))?;
+    let data = directory().map_err(|error| format!("no directory for the data: {error}"))?;
     let mut random = Random::new(seed ^ 0x5c4e_d01e);
     let outcomes = Outcomes::default();
     let clients = Mutex::new(BTreeMap::new());
