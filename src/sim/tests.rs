@@ -1,6 +1,9 @@
 //! The simulation itself: it repeats, it finds what is broken, and it says so in few steps.
 
+mod alarms;
+mod history;
 mod talk;
+mod tree;
 
 use std::cell::RefCell;
 use std::rc::Rc;

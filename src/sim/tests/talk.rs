@@ -112,7 +112,7 @@ fn everything_arrives_once(world: &World<'_>) -> Result<(), String> {
 
 #[test]
 fn co1_co2_everything_arrives_once_and_in_order_whatever_fails() {
-    Simulation::seeds(0..100, |seed| {
+    Simulation::seeds(0..1_000, |seed| {
         Simulation::new(seed)
             .class::<Talker>()
             .steps(60, draw)
@@ -125,7 +125,7 @@ fn co1_co2_everything_arrives_once_and_in_order_whatever_fails() {
 
 #[test]
 fn co4_a_deletion_takes_what_was_sent_before_and_nothing_of_what_is_sent_after() {
-    Simulation::seeds(0..100, |seed| {
+    Simulation::seeds(0..1_000, |seed| {
         Simulation::new(seed)
             .class::<Talker>()
             .steps(40, |random| match random.below(12) {
