@@ -15,6 +15,16 @@ use crate::protocol::Code;
 use crate::storage::Range;
 
 /// Which rows to list; by default the first 1,000 of all.
+///
+/// ```
+/// use fleet::{Error, List, Listing, Turn};
+///
+/// /// The newest 20 of the keys `order 2026-01-01` and later.
+/// fn orders(turn: &mut Turn<'_>, cursor: Option<&str>) -> Result<Listing<u64>, Error> {
+///     let list = List::new().prefix("order ").start("order 2026-01-01").reverse().limit(20);
+///     turn.list(if let Some(cursor) = cursor { list.after(cursor) } else { list })
+/// }
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct List {
     start: Option<String>,
@@ -246,6 +256,17 @@ impl Turn<'_> {
 
     /// Does several things as one: if the closure fails, nothing of what it did remains, and what the turn did before
     /// does. The class's own value is not part of it.
+    ///
+    /// ```
+    /// # use fleet::{Error, Turn};
+    /// /// Takes both or neither.
+    /// fn take_both(turn: &mut Turn<'_>) -> Result<(), Error> {
+    ///     turn.transaction(|turn| {
+    ///         let both = turn.delete("left")? && turn.delete("right")?;
+    ///         if both { Ok(()) } else { Err(Error::conflict("One is missing")) }
+    ///     })
+    /// }
+    /// ```
     ///
     /// # Errors
     /// What the closure answers.

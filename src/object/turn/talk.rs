@@ -168,6 +168,14 @@ impl Turn<'_> {
     /// exactly once; the number that this answers recognises it. Instead of an answer there may be an error: that of the
     /// other side, `overloaded` (its mailbox was full), `deleted`, `timed out`, or `interrupted` (the server was restarted).
     ///
+    /// ```
+    /// # use fleet::{Ask, Error, ObjectPath, Turn};
+    /// fn reserve(turn: &mut Turn<'_>, stock: &ObjectPath, order: u64) -> Result<(), Error> {
+    ///     turn.call(stock, "reserve", &3, Ask::new().timeout(5_000).note(&order))?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// `too_large` for a payload of more than 1 MiB, `bad_request` for a time or a note that cannot be, `overloaded` when
     /// the object waits for 1,000 answers, `conflict` when 32 calls lie above this one (`too many hops`).
@@ -205,6 +213,15 @@ impl Turn<'_> {
 
     /// Sends a request to another server, once this turn is durable. The response comes as the answer of a [`Turn::call`]
     /// does, whatever its status; [`response`](crate::response) reads it.
+    ///
+    /// ```
+    /// # use fleet::{Ask, Error, Turn};
+    /// fn notify(turn: &mut Turn<'_>) -> Result<(), Error> {
+    ///     let request = http::Request::post("https://example.org/hook").body("{}".into());
+    ///     let request = request.map_err(|error| Error::bad_request(error.to_string()))?;
+    ///     turn.http(request, Ask::new()).map(drop)
+    /// }
+    /// ```
     ///
     /// # Errors
     /// As [`Turn::run`].
