@@ -227,6 +227,7 @@ impl Turn<'_> {
         let draft = &mut self.draft;
         draft.operations += 1;
         let rows = std::mem::take(&mut draft.rows);
+        draft.row_bytes -= rows.iter().map(|(key, value)| written(key, value.as_ref())).sum::<usize>();
         if draft.transactions > 0 {
             draft.undo.push(Undo::Cleared(draft.cleared, rows));
         }
@@ -322,12 +323,14 @@ impl Turn<'_> {
             return Ok(false);
         }
         let draft = &mut self.draft;
-        let added = key.len() + value.as_ref().map_or(0, |value| value.len());
-        let fresh = !draft.rows.contains_key(key);
-        if fresh && draft.rows.len() >= WRITE_SET_ROWS {
-            return Err(too_much(&format!("more than {WRITE_SET_ROWS} rows")));
+        let added = written(key, value.as_ref());
+        // What was written to the same row before in this turn is not written.
+        match draft.rows.get(key) {
+            Some(old) => draft.row_bytes -= written(key, old.as_ref()),
+            None => draft.check_rows(1)?,
         }
         if draft.row_bytes + added > WRITE_SET_BYTES {
+            draft.row_bytes += draft.rows.get(key).map_or(0, |old| written(key, old.as_ref()));
             return Err(too_much(&format!("more than {WRITE_SET_BYTES} bytes")));
         }
         draft.row_bytes += added;
@@ -342,6 +345,22 @@ impl Turn<'_> {
         }
         Ok(before.is_some())
     }
+}
+
+impl Draft {
+    /// Whether the turn may write so many more rows.
+    pub(super) fn check_rows(&self, more: usize) -> Result<(), Error> {
+        let rows = self.rows.len() + self.said.rows() + 2 * self.children.len();
+        if rows + more > WRITE_SET_ROWS {
+            return Err(too_much(&format!("more than {WRITE_SET_ROWS} rows")));
+        }
+        Ok(())
+    }
+}
+
+/// What a write to a row counts towards the bound of a turn.
+fn written(key: &str, value: Option<&Value>) -> usize {
+    key.len() + value.map_or(0, |value| value.len())
 }
 
 /// What a row counts towards the storage of its object.

@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::Turn;
 use crate::limits::{
     CALL_HOPS, CALL_TIME, DEFERRED, ERRANDS_PER_TURN, JOB_TIME, JOBS_PER_OBJECT, LONGEST_WAIT, MESSAGE_BYTES,
-    NOTE_BYTES, PENDING, WRITE_SET_BYTES, WRITE_SET_ROWS,
+    NOTE_BYTES, PENDING, WRITE_SET_BYTES,
 };
 use crate::object::Error;
 use crate::object::deferred::{Asked, Deferred};
@@ -100,6 +100,11 @@ impl Said {
         self.asked.truncate(mark.asked);
         self.cancelled.truncate(mark.cancelled);
         (self.deferred, self.errands) = (mark.deferred, mark.errands);
+    }
+
+    /// How many rows it is.
+    pub(super) fn rows(&self) -> usize {
+        self.sends.len() + self.asked.len()
     }
 
     /// How many durable messages there are.
@@ -340,9 +345,7 @@ impl Turn<'_> {
 impl super::Draft {
     /// Counts what is no row of the class towards the bounds of a turn.
     fn count_row(&mut self, bytes: usize) -> Result<(), Error> {
-        if self.rows.len() + self.said.sends.len() + self.said.asked.len() >= WRITE_SET_ROWS {
-            return Err(super::storage::too_much(&format!("more than {WRITE_SET_ROWS} rows")));
-        }
+        self.check_rows(1)?;
         if self.row_bytes + bytes > WRITE_SET_BYTES {
             return Err(super::storage::too_much(&format!("more than {WRITE_SET_BYTES} bytes")));
         }
