@@ -77,7 +77,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Begins a server.
+    /// Begins a server; [`Builder`] shows how it goes on.
     pub fn builder() -> Builder {
         Builder::default()
     }

@@ -186,6 +186,33 @@ type Start = fn(&crate::metrics::Metrics) -> Result<Registry, RegistryError>;
 type Check = dyn Fn(&World<'_>) -> Result<(), String>;
 
 /// A simulation that is being set up: classes, steps, and what must hold.
+///
+/// Steps that are drawn and steps that are named can follow each other:
+///
+/// ```
+/// # use fleet::{Class, Error, RawValue, Turn, json};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Default, Serialize, Deserialize)] struct Counter { count: u64 }
+/// # impl Class for Counter {
+/// #     const NAME: &'static str = "counter";
+/// #     fn call(&mut self, _: &mut Turn<'_>, _: &str, _: &RawValue) -> Result<Vec<u8>, Error> {
+/// #         self.count += 1;
+/// #         json(&self.count)
+/// #     }
+/// # }
+/// use fleet::sim::{Simulation, Step};
+///
+/// Simulation::new(7)
+///     .class::<Counter>()
+///     .step(Step::call("/a", "increment", ()))
+///     .step(Step::Settle)
+///     .step(Step::Crash)
+///     .check(|world| match world.call("/a", "increment", ())?.as_u64() {
+///         Some(2) => Ok(()),
+///         other => Err(format!("{other:?}, not 2")),
+///     })
+///     .run();
+/// ```
 pub struct Simulation {
     seed: u64,
     start: Option<Start>,

@@ -112,7 +112,14 @@ impl Inner {
         draft.undo(&mut stored.children);
         before.restore(&mut stored.record);
         stored.timers.undo();
-        live.class = live.definition.make(Some(&live.saved))?;
+        match live.definition.make(Some(&live.saved)) {
+            Ok((class, _)) => live.class = class,
+            Err(error) => {
+                // What the failed turn left of the value must not be seen by another: all of it is read anew.
+                tracing::error!(path = %slot.path, %error, "a turn cannot be taken back in memory");
+                run.panicked = true;
+            }
+        }
         result
     }
 

@@ -188,6 +188,15 @@ pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
 }
 
 /// What came of something that an object asked for in an earlier turn.
+///
+/// ```
+/// use fleet::{Error, Replied, read};
+///
+/// /// The number that was answered, beside the order that it was asked for.
+/// fn order_of(reply: &Replied<'_>) -> Result<(u64, u64), Error> {
+///     Ok((read(reply.note)?, read(reply.result.clone()?)?))
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Replied<'a> {
     /// What [`Turn::call`], [`Turn::http`] or [`Turn::run`] answered.

@@ -18,14 +18,21 @@ use crate::protocol::{Change, Version};
 use crate::storage::Record;
 
 impl Inner {
-    pub(super) fn handle(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run, event: Event) {
+    /// Handles an event; gives it back if it must come again in a new memory.
+    pub(super) fn handle(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        body: &mut Body,
+        run: &mut Run,
+        event: Event,
+    ) -> Option<Event> {
         match event {
             Event::Wake(_) => slot.waking.store(false, Ordering::Relaxed),
             // Before the inbox is read: a message that comes now is either seen then, or brings another event.
             Event::Inbox => slot.mail.store(false, Ordering::Release),
             _ => {}
         }
-        let Some(event) = Self::settle(body, run, event) else { return };
+        let event = Self::settle(body, run, event)?;
         let ready = if event.needs_class() {
             self.activate(slot, body, run)
         } else if event.needs_stored() {
@@ -35,9 +42,12 @@ impl Inner {
         };
         if let Err(error) = ready {
             run.effects.extend(event.refuse(error));
-            return;
+            return None;
         }
         self.tell_gone(slot, body, run);
+        if run.panicked && !matches!(event, Event::Close(..)) {
+            return Some(event);
+        }
         match event {
             Event::Call { method, payload, asker } => self.called(slot, body, run, (&method, &payload), asker),
             Event::State { reply } => {
@@ -69,6 +79,7 @@ impl Inner {
                 run.effects.push(Effect::Done(reply, result));
             }
         }
+        None
     }
 
     /// Deletes a subtree: takes its top off the list of children, and adds a tombstone to the write set.
@@ -109,15 +120,18 @@ impl Inner {
 
     /// Reads the object's record, unless it is in memory.
     fn load(&self, slot: &Slot, body: &mut Body) -> Result<(), Error> {
+        let mut mail = None;
         if body.stored.as_ref().is_some_and(|stored| !stored.exists) && self.storage.load(&slot.path)?.is_some() {
             // Its parent has listed it since it was looked at, perhaps with another class.
-            drop(body.sleep());
+            mail = body.sleep().and_then(|(stored, _)| stored).map(|stored| stored.mail);
         }
         if body.stored.is_none() {
             let found = self.storage.load(&slot.path)?;
             let exists = found.is_some();
             let record = found.unwrap_or_else(|| Record::new(self.registry.class_for(&slot.path)));
-            let stored = Stored::load(&self.storage, &slot.path, record, exists)?;
+            let mut stored = Stored::load(&self.storage, &slot.path, record, exists)?;
+            // What was handled of the inbox is handled, also where that is not durable yet.
+            stored.mail = mail.unwrap_or(stored.mail);
             if !stored.pending.interrupted(self.start).is_empty() {
                 Self::post_later(slot, Event::Overdue);
             }
@@ -134,9 +148,7 @@ impl Inner {
         }
         let Some(stored) = &body.stored else { return Ok(()) };
         let definition = Arc::clone(self.registry.get(&stored.record.class)?);
-        let class = definition.make(stored.record.state.as_deref())?;
-        let mut saved = Vec::new();
-        class.save(&mut saved)?;
+        let (class, saved) = definition.make(stored.record.state.as_deref())?;
         body.wake(&definition, class, saved);
         self.metrics.activations.inc();
         let activated = self.attempt(slot, body, run, &mut Source::runtime(), Input::Activate);

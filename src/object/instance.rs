@@ -1,5 +1,6 @@
 //! A class whose type is not known: what the runtime holds and drives.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -142,8 +143,19 @@ impl Definition {
         }
     }
 
-    pub(crate) fn make(&self, saved: Option<&[u8]>) -> Result<Box<dyn Instance>, Error> {
-        (self.make)(saved)
+    /// An instance from what was saved of it, and what it is saved as.
+    pub(crate) fn make(&self, saved: Option<&[u8]>) -> Result<(Box<dyn Instance>, Vec<u8>), Error> {
+        // This is code of the class, too.
+        let made = catch_unwind(AssertUnwindSafe(|| {
+            let class = (self.make)(saved)?;
+            let mut encoded = Vec::new();
+            class.save(&mut encoded)?;
+            Ok((class, encoded))
+        }));
+        made.unwrap_or_else(|_| {
+            tracing::error!(class = &*self.name, "the class panicked when it was made from its saved state");
+            Err(Error::panicked())
+        })
     }
 
     /// Whether turns of this class may hold up others.

@@ -155,18 +155,25 @@ impl Inner {
         id: u64,
         result: Result<&[u8], Error>,
     ) {
+        if !body.stored.as_ref().is_some_and(|stored| stored.pending.contains(id)) {
+            return;
+        }
+        if let Err(error) = self.activate(slot, body, run) {
+            // It hears of it at the deadline, when it may be able to start.
+            return tracing::warn!(path = %slot.path, %error, "an answer came to an object that cannot start");
+        }
         let Some(stored) = &mut body.stored else { return };
         let Some(waiting) = stored.pending.remove(id) else { return };
         run.set.rows.insert(key(id), None);
         stored.keep_timers(run);
-        if let Err(error) = self.activate(slot, body, run).and_then(|()| {
-            let result = result.and_then(as_json);
-            let note = serde_json::from_str(&waiting.note)
-                .map_err(|error| Error::internal(format!("a note cannot be read: {error}")))?;
+        let note = serde_json::from_str(&waiting.note)
+            .map_err(|error| Error::internal(format!("a note cannot be read: {error}")));
+        let delivered = note.and_then(|note| {
             let mut source = Source { hops: waiting.hops, ..Source::new(Caller::Runtime) };
-            let input = Replied { id, note, result };
+            let input = Replied { id, note, result: result.and_then(as_json) };
             self.attempt(slot, body, run, &mut source, Input::Replied(&input)).map(drop)
-        }) {
+        });
+        if let Err(error) = delivered {
             self.undelivered(slot, body, &error, "an answer");
         }
     }

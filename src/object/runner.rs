@@ -112,6 +112,11 @@ impl Inner {
             stored.rows.trim(&self.storage);
         }
         while let Some(event) = events.pop_front() {
+            if matches!(event, Event::Delete { .. }) {
+                // What came before it has a lower number, and is deleted with the rest.
+                self.commit(slot, &mut body, &mut run);
+                self.forget_failed(slot, &mut body);
+            }
             if event.needs_stored() && body.stored.is_none() && self.must_wait(&body, waker) {
                 self.commit(slot, &mut body, &mut run);
                 events.push_front(event);
@@ -119,7 +124,9 @@ impl Inner {
                 let decided = || self.storage.wait(after, waker) != Outcome::Pending;
                 return self.park_until(slot, body, events.into(), decided);
             }
-            self.handle(slot, &mut body, &mut run, event);
+            if let Some(event) = self.handle(slot, &mut body, &mut run, event) {
+                events.push_front(event);
+            }
             if run.is_full() || (!events.is_empty() && run.now - started > RUN_TIME) {
                 self.commit(slot, &mut body, &mut run);
                 self.forget_failed(slot, &mut body);

@@ -41,6 +41,19 @@ use crate::storage::{Child, Space, WriteSet};
 pub struct SocketId(pub(crate) u64);
 
 /// One turn of one object.
+///
+/// ```
+/// use fleet::{Change, Error, Turn};
+///
+/// fn visit(turn: &mut Turn<'_>) -> Result<u64, Error> {
+///     let visits = turn.get("visits")?.unwrap_or(0) + 1;
+///     turn.put("visits", &visits)?;
+///     let in_an_hour = turn.now() + 3_600_000;
+///     turn.set_alarm(in_an_hour)?;
+///     turn.publish(Change::field("visits", visits));
+///     Ok(visits)
+/// }
+/// ```
 pub struct Turn<'a> {
     pub(super) namespace: &'a Arc<Inner>,
     pub(super) path: &'a ObjectPath,

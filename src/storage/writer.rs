@@ -205,7 +205,9 @@ impl Writer {
     pub(super) fn checkpoint_fits(&self, connection: &Connection) -> bool {
         let length = std::fs::metadata(&self.shared.file).map_or(0, |meta| meta.len());
         let pages = connection.query_row("PRAGMA page_count", (), |row| row.get::<_, u32>(0));
-        pages.is_ok_and(|pages| (u64::from(pages) * PAGE_BYTES).saturating_sub(length) <= self.shared.reserve.bytes() / 2)
+        pages.is_ok_and(|pages| {
+            (u64::from(pages) * PAGE_BYTES).saturating_sub(length) <= self.shared.reserve.bytes() / 2
+        })
     }
 
     fn tend_log(&mut self) {

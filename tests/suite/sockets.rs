@@ -5,6 +5,7 @@ use fleet::{Class, Closed, Error, Frame, RawValue, SocketId, Turn, json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
+use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
@@ -116,12 +117,15 @@ async fn ws1_a_violation_of_the_protocol_is_an_error_and_1006() {
     logged(&server, &["ann breaks", "ann closes 1006 "]).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn ws1_after_a_restart_there_are_no_sockets() {
     let mut server = Server::built(server);
-    let _ann = open(&server, "ann").await;
-    assert_eq!(server.call("/echo", "sockets", json!(null)).await, json!(1));
+    let mut ann = open(&server, "ann").await;
+    eventually("joined", async || server.call("/echo", "sockets", json!(null)).await == json!(1)).await;
+    let mut reader = JoinSet::new();
+    reader.spawn(async move { ann.expect_close(1001, "the server is shutting down").await });
     server.restart();
+    reader.join_all().await;
     assert_eq!(server.call("/echo", "sockets", json!(null)).await, json!(0));
 }
 

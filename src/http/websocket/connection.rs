@@ -160,7 +160,8 @@ impl Connection {
         let mut out = Vec::new();
         let drained = self.socket.drain(context, SOCKET_FLUSH_BYTES, &mut out);
         if out.is_empty() {
-            return Poll::Ready(Ok(false));
+            // What was taken may have been nothing to write, and the last that was waited for.
+            return Poll::Ready(Ok(self.phase == Phase::Stopping && self.socket.is_settled()));
         }
         let written = self.stream.get_mut().poll_frames(context, &out);
         let resync = out.contains(&Outgoing::Resync);

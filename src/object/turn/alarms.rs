@@ -50,6 +50,14 @@ impl Turn<'_> {
     /// Registers a schedule. Under a name that is taken it changes that schedule, which keeps its history and stays paused;
     /// the same again changes nothing, so that [`Class::activate`](crate::Class::activate) may register what is needed.
     ///
+    /// ```
+    /// # use fleet::{Error, Turn, When};
+    /// fn activate(turn: &mut Turn<'_>) -> Result<(), Error> {
+    ///     turn.set_schedule("sync", When::Every(60_000))?;
+    ///     turn.set_schedule("report", When::Cron { expression: "0 9 * * MON", time_zone: "Europe/Berlin" })
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// `bad_request` for what cannot be a name, an interval, an expression or a time zone; `conflict` when the object has as
     /// many schedules as it may.

@@ -92,6 +92,16 @@ impl Turn<'_> {
     }
 
     /// Sends a frame to the open sockets that have a tag, as [`Turn::send_frame`] does to one.
+    ///
+    /// ```
+    /// # use fleet::{Error, Frame, SocketId, Turn};
+    /// fn join(turn: &mut Turn<'_>, socket: SocketId, name: &str) -> Result<(), Error> {
+    ///     turn.set_tags(socket, &["player"])?;
+    ///     turn.attach(socket, name)?;
+    ///     turn.send_tagged("player", Frame::Text(format!("{name} plays").into()));
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn send_tagged(&mut self, tag: &str, frame: Frame) -> Sent<'_> {
         let tagged = self.sockets_tagged(tag);
         let to = tagged.into_iter().filter_map(|socket| self.sockets.find(socket).map(Arc::clone));

@@ -15,6 +15,16 @@ use crate::protocol::Code;
 use crate::storage::Range;
 
 /// Which rows to list; by default the first 1,000 of all.
+///
+/// ```
+/// use fleet::{Error, List, Listing, Turn};
+///
+/// /// The newest 20 of the keys `order 2026-01-01` and later.
+/// fn orders(turn: &mut Turn<'_>, cursor: Option<&str>) -> Result<Listing<u64>, Error> {
+///     let list = List::new().prefix("order ").start("order 2026-01-01").reverse().limit(20);
+///     turn.list(if let Some(cursor) = cursor { list.after(cursor) } else { list })
+/// }
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct List {
     start: Option<String>,
@@ -217,6 +227,7 @@ impl Turn<'_> {
         let draft = &mut self.draft;
         draft.operations += 1;
         let rows = std::mem::take(&mut draft.rows);
+        draft.row_bytes -= rows.iter().map(|(key, value)| written(key, value.as_ref())).sum::<usize>();
         if draft.transactions > 0 {
             draft.undo.push(Undo::Cleared(draft.cleared, rows));
         }
@@ -246,6 +257,17 @@ impl Turn<'_> {
 
     /// Does several things as one: if the closure fails, nothing of what it did remains, and what the turn did before
     /// does. The class's own value is not part of it.
+    ///
+    /// ```
+    /// # use fleet::{Error, Turn};
+    /// /// Takes both or neither.
+    /// fn take_both(turn: &mut Turn<'_>) -> Result<(), Error> {
+    ///     turn.transaction(|turn| {
+    ///         let both = turn.delete("left")? && turn.delete("right")?;
+    ///         if both { Ok(()) } else { Err(Error::conflict("One is missing")) }
+    ///     })
+    /// }
+    /// ```
     ///
     /// # Errors
     /// What the closure answers.
@@ -301,12 +323,14 @@ impl Turn<'_> {
             return Ok(false);
         }
         let draft = &mut self.draft;
-        let added = key.len() + value.as_ref().map_or(0, |value| value.len());
-        let fresh = !draft.rows.contains_key(key);
-        if fresh && draft.rows.len() >= WRITE_SET_ROWS {
-            return Err(too_much(&format!("more than {WRITE_SET_ROWS} rows")));
+        let added = written(key, value.as_ref());
+        // What was written to the same row before in this turn is not written.
+        match draft.rows.get(key) {
+            Some(old) => draft.row_bytes -= written(key, old.as_ref()),
+            None => draft.check_rows(1)?,
         }
         if draft.row_bytes + added > WRITE_SET_BYTES {
+            draft.row_bytes += draft.rows.get(key).map_or(0, |old| written(key, old.as_ref()));
             return Err(too_much(&format!("more than {WRITE_SET_BYTES} bytes")));
         }
         draft.row_bytes += added;
@@ -321,6 +345,22 @@ impl Turn<'_> {
         }
         Ok(before.is_some())
     }
+}
+
+impl Draft {
+    /// Whether the turn may write so many more rows.
+    pub(super) fn check_rows(&self, more: usize) -> Result<(), Error> {
+        let rows = self.rows.len() + self.said.rows() + 2 * self.children.len();
+        if rows + more > WRITE_SET_ROWS {
+            return Err(too_much(&format!("more than {WRITE_SET_ROWS} rows")));
+        }
+        Ok(())
+    }
+}
+
+/// What a write to a row counts towards the bound of a turn.
+fn written(key: &str, value: Option<&Value>) -> usize {
+    key.len() + value.map_or(0, |value| value.len())
 }
 
 /// What a row counts towards the storage of its object.

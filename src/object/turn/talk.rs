@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::Turn;
 use crate::limits::{
     CALL_HOPS, CALL_TIME, DEFERRED, ERRANDS_PER_TURN, JOB_TIME, JOBS_PER_OBJECT, LONGEST_WAIT, MESSAGE_BYTES,
-    NOTE_BYTES, PENDING, WRITE_SET_BYTES, WRITE_SET_ROWS,
+    NOTE_BYTES, PENDING, WRITE_SET_BYTES,
 };
 use crate::object::Error;
 use crate::object::deferred::{Asked, Deferred};
@@ -102,6 +102,11 @@ impl Said {
         (self.deferred, self.errands) = (mark.deferred, mark.errands);
     }
 
+    /// How many rows it is.
+    pub(super) fn rows(&self) -> usize {
+        self.sends.len() + self.asked.len()
+    }
+
     /// How many durable messages there are.
     pub(in crate::object) fn sends(&self) -> u64 {
         self.sends.len() as u64
@@ -168,6 +173,14 @@ impl Turn<'_> {
     /// exactly once; the number that this answers recognises it. Instead of an answer there may be an error: that of the
     /// other side, `overloaded` (its mailbox was full), `deleted`, `timed out`, or `interrupted` (the server was restarted).
     ///
+    /// ```
+    /// # use fleet::{Ask, Error, ObjectPath, Turn};
+    /// fn reserve(turn: &mut Turn<'_>, stock: &ObjectPath, order: u64) -> Result<(), Error> {
+    ///     turn.call(stock, "reserve", &3, Ask::new().timeout(5_000).note(&order))?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// `too_large` for a payload of more than 1 MiB, `bad_request` for a time or a note that cannot be, `overloaded` when
     /// the object waits for 1,000 answers, `conflict` when 32 calls lie above this one (`too many hops`).
@@ -205,6 +218,15 @@ impl Turn<'_> {
 
     /// Sends a request to another server, once this turn is durable. The response comes as the answer of a [`Turn::call`]
     /// does, whatever its status; [`response`](crate::response) reads it.
+    ///
+    /// ```
+    /// # use fleet::{Ask, Error, Turn};
+    /// fn notify(turn: &mut Turn<'_>) -> Result<(), Error> {
+    ///     let request = http::Request::post("https://example.org/hook").body("{}".into());
+    ///     let request = request.map_err(|error| Error::bad_request(error.to_string()))?;
+    ///     turn.http(request, Ask::new()).map(drop)
+    /// }
+    /// ```
     ///
     /// # Errors
     /// As [`Turn::run`].
@@ -323,9 +345,7 @@ impl Turn<'_> {
 impl super::Draft {
     /// Counts what is no row of the class towards the bounds of a turn.
     fn count_row(&mut self, bytes: usize) -> Result<(), Error> {
-        if self.rows.len() + self.said.sends.len() + self.said.asked.len() >= WRITE_SET_ROWS {
-            return Err(super::storage::too_much(&format!("more than {WRITE_SET_ROWS} rows")));
-        }
+        self.check_rows(1)?;
         if self.row_bytes + bytes > WRITE_SET_BYTES {
             return Err(super::storage::too_much(&format!("more than {WRITE_SET_BYTES} bytes")));
         }

@@ -121,6 +121,7 @@ impl Turn<'_> {
                 self.path, self.stored.record.children, limits.children_per_object
             )));
         }
+        self.draft.check_rows(2)?;
         let path = self.path.child(name);
         if path.as_str().len() > PATH_BYTES {
             let text = path::Error::TooLong(path.as_str().len()).to_string();
