@@ -246,6 +246,8 @@ pub(super) fn run(
         }
     }
     settle(&life, &outcomes)?;
+    // A fault that nothing has met is not for the check.
+    life.disk.lock().fate = None;
     let Some(check) = check else { return Ok(()) };
     let outcomes = outcomes.lock().outcomes.clone();
     check(&World { life: &life, steps, outcomes: &outcomes, clients: &clients })
