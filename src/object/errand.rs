@@ -120,15 +120,18 @@ impl Inner {
                 }
             };
             // The lock is not held: what is done may bring an errand back.
-            if let Some(errand) = errand {
-                self.run_errand(slot, errand);
+            match errand {
+                // It goes on in a task, which comes back here.
+                Some(Errand::Frame(to, frame)) if to.len() > FAN_OUT_CHUNK => return self.fan_out(slot, to, frame),
+                Some(errand) => self.run_errand(slot, errand),
+                None => {}
             }
         }
     }
 
     fn run_errand(self: &Arc<Self>, slot: &Arc<Slot>, errand: Errand) {
         match errand {
-            Errand::Frame(to, frame) => self.fan_out(to, frame),
+            Errand::Frame(to, frame) => to.iter().for_each(|slot| self.forward(slot, frame.clone())),
             Errand::Tell { to, message } => {
                 let sender = slot.path.clone();
                 if self.post_aside(&to, Event::Tell { sender, message }).is_some() {
@@ -219,11 +222,9 @@ impl Inner {
         }
     }
 
-    fn fan_out(self: &Arc<Self>, to: Vec<Arc<Slot>>, frame: Frame) {
-        if to.len() <= FAN_OUT_CHUNK {
-            return to.iter().for_each(|slot| self.forward(slot, frame.clone()));
-        }
-        let namespace = Arc::clone(self);
+    /// Posts a frame to many slots, letting others run in between. Until it is done no other errand of the slot is.
+    fn fan_out(self: &Arc<Self>, from: &Arc<Slot>, to: Vec<Arc<Slot>>, frame: Frame) {
+        let (namespace, from) = (Arc::clone(self), Arc::clone(from));
         self.spawn(async move {
             for chunk in to.chunks(FAN_OUT_CHUNK) {
                 for slot in chunk {
@@ -231,6 +232,8 @@ impl Inner {
                 }
                 tokio::task::yield_now().await;
             }
+            from.errands.lock().busy = false;
+            namespace.do_errands(&from);
         });
     }
 }

@@ -137,6 +137,11 @@ impl Inner {
     ) {
         let mut source = Source { hops: asker.hops(), may_defer: true, ..Source::new(asker.caller()) };
         let result = self.attempt(slot, body, run, &mut source, Input::Call(method, payload)).and_then(json_of);
+        let result = match asker {
+            // What is too long for an object need not wait for it.
+            Asker::Object(_) => result.and_then(|answer| check_length(&answer).map(|()| answer)),
+            Asker::Edge(_) => result,
+        };
         match source.deferred.filter(|_| result.is_ok()) {
             Some(id) => match self.deferred.insert(&slot.path, id, asker) {
                 None => run.effects.push(Effect::Errand(Errand::Owe(id))),
@@ -195,10 +200,14 @@ impl Inner {
     }
 }
 
-fn as_json(answer: &[u8]) -> Result<&RawValue, Error> {
-    if answer.len() > ANSWER_BYTES {
-        let text = format!("the answer is {} bytes; the limit is {ANSWER_BYTES}", answer.len());
-        return Err(Error::new(Code::TooLarge, text));
+fn check_length(answer: &[u8]) -> Result<(), Error> {
+    match answer.len() {
+        0..=ANSWER_BYTES => Ok(()),
+        length => Err(Error::new(Code::TooLarge, format!("the answer is {length} bytes; the limit is {ANSWER_BYTES}"))),
     }
+}
+
+fn as_json(answer: &[u8]) -> Result<&RawValue, Error> {
+    check_length(answer)?;
     serde_json::from_slice(answer).map_err(|error| Error::internal(format!("the answer is no JSON: {error}")))
 }

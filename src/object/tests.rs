@@ -1,6 +1,7 @@
 //! What a class may count on, with a class that misbehaves on request and real storage below.
 
 mod alarms;
+mod broadcast;
 mod resets;
 mod sockets;
 mod storage_api;
