@@ -246,7 +246,7 @@ pub(super) fn run(
         }
     }
     settle(&life, &outcomes)?;
-    // What the check does is no step: a commit that was to fail and never came does not fail there.
+    // A fault that nothing has met is not for the check.
     life.disk.lock().fate = None;
     let Some(check) = check else { return Ok(()) };
     let outcomes = outcomes.lock().outcomes.clone();
