@@ -41,7 +41,7 @@
 //! | [`metrics`] | what is counted and timed | |
 //! | [`clock`] | time and randomness | |
 //! | [`timers`] | the alarm and the schedules of one object, and when each is due | know the clock, tokio or storage |
-//! | [`storage`] | group commit, point reads, lists, tombstones; the only one that knows SQLite | know what a class is |
+//! | [`storage`] | group commit, rows, wake times, messages, lists, tombstones; the only one that knows SQLite | know what a class is |
 //! | [`outbound`] | HTTP that objects ask of other servers: who may be reached, and within which bounds | know what an object is |
 //! | [`object`] | slots, mailboxes, turns, effects, sockets, the tree, hibernation, who is woken when | name a class, axum or rusqlite |
 //! | [`class`] | the built-in classes, each pure: state × event → effects | name tokio, axum, rusqlite, the system clock |

@@ -32,7 +32,7 @@ pub struct Record {
     pub next_ordinal: u64,
     /// Bytes that count towards the object's storage limit.
     pub bytes: u64,
-    /// Number of rows in [`Space::User`], so that an object without any needs no query.
+    /// Number of rows in either [`Space`], so that an object without any needs no query.
     pub rows: u64,
 }
 
