@@ -13,7 +13,7 @@ use super::error::Error;
 /// Held as long as the data directory is used.
 #[derive(Debug)]
 pub(super) struct DirectoryLock {
-    _file: File,
+    file: File,
 }
 
 impl DirectoryLock {
@@ -43,7 +43,16 @@ impl DirectoryLock {
             // Only the other server's error message is the poorer for it; a full disk must not keep us from starting.
             tracing::warn!(%error, path = %path.display(), "the process id cannot be written into the lock file");
         }
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DirectoryLock {
+    /// Closing would not do while a process that this one starts at the moment has the file open, too.
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "the lock of the data directory cannot be released before its file is closed");
+        }
     }
 }
 
@@ -72,6 +81,17 @@ mod tests {
         assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
         drop(first);
         DirectoryLock::take(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_process_that_is_being_started_does_not_keep_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DirectoryLock::take(dir.path()).unwrap();
+        // What it has of the file until it becomes another program.
+        let inherited = first.file.try_clone().unwrap();
+        drop(first);
+        DirectoryLock::take(dir.path()).unwrap();
+        drop(inherited);
     }
 
     #[test]
