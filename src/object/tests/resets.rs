@@ -1,6 +1,7 @@
-//! OB4, CO4: what a class's own code may do to its object, and what a deletion takes that comes right behind a turn.
+//! OB2, OB4, CO4: what a class's own code may do to its object, and what a deletion takes that comes right behind a turn.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -16,6 +17,9 @@ use crate::object::{Class, Error, Namespace, Options, Registry, Services, Turn, 
 use crate::path::{ObjectName, ObjectPath};
 use crate::protocol::Code;
 use crate::storage::{self, Storage};
+
+/// Whether the object that fails to start once has done so.
+static SHY: AtomicBool = AtomicBool::new(false);
 
 /// Its saved state can be such that reading it panics.
 #[derive(Default, Serialize, Deserialize)]
@@ -35,6 +39,14 @@ fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
 impl Class for Fragile {
     const NAME: &'static str = "fragile";
 
+    fn activate(&mut self, turn: &mut Turn<'_>) -> Result<(), Error> {
+        if turn.path().name() == Some("shy") && !SHY.swap(true, Ordering::SeqCst) {
+            self.count = 7;
+            return Err(Error::conflict("not today"));
+        }
+        Ok(())
+    }
+
     fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
         match method {
             "get" => {}
@@ -47,6 +59,13 @@ impl Class for Fragile {
                 return Err(Error::conflict("on purpose"));
             }
             "row" => return json(&turn.get::<u64>("row")?),
+            "many" => {
+                turn.put_many([("a", &1), ("b", &2), ("c", &3)])?;
+                let refused = turn.put_many([("a", &9), ("", &9)]);
+                assert!(refused.is_err(), "a key must not be empty");
+                let deleted = turn.delete_many(&["b", "d"])?;
+                return json(&(turn.get_many::<u32>(&["a", "b", "c", "d"])?, deleted));
+            }
             "again" => {
                 let value = "x".repeat(VALUE_BYTES / 2);
                 (0..read(payload)?).try_for_each(|_: u32| turn.put("same", &value))?;
@@ -124,6 +143,20 @@ impl Drop for World {
 
 fn path(text: &str) -> ObjectPath {
     ObjectPath::parse(text).expect("a path")
+}
+
+#[tokio::test]
+async fn ob2_a_start_that_fails_fails_the_event_and_the_next_one_tries_again() {
+    let world = World::new();
+    let error = world.call("/shy", "get", ()).await.expect_err("it does not start");
+    assert_eq!((error.code(), error.message()), (Code::Conflict, "not today"));
+    assert_eq!(world.call("/shy", "get", ()).await.expect("it starts, as new"), "0");
+}
+
+#[tokio::test]
+async fn st1_many_rows_at_once_are_all_written_or_none() {
+    let world = World::new();
+    assert_eq!(world.call("/a", "many", ()).await.expect("answered"), "[[1,null,3,null],1]");
 }
 
 #[tokio::test]
