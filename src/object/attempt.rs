@@ -102,7 +102,7 @@ impl Inner {
                 let (class, event) = (&*live.definition.name, input.name());
                 tracing::error!(path = %slot.path, class, event, "a handler panicked");
                 self.metrics.panics.inc();
-                run.panicked = true;
+                run.spoiled = true;
                 // Earlier turns of the run are still to be written.
                 before.restore(&mut stored.record);
                 stored.timers.undo();
@@ -117,7 +117,7 @@ impl Inner {
             Err(error) => {
                 // What the failed turn left of the value must not be seen by another: all of it is read anew.
                 tracing::error!(path = %slot.path, %error, "a turn cannot be taken back in memory");
-                run.panicked = true;
+                run.spoiled = true;
             }
         }
         result

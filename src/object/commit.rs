@@ -36,7 +36,8 @@ pub(super) struct Run {
     pub(super) response: Option<ResponseChange>,
     /// Whether the last turn that succeeded changed what is stored.
     pub(super) wrote: bool,
-    pub(super) panicked: bool,
+    /// Whether a turn left the memory in a state that no other may see: all of it is read anew.
+    pub(super) spoiled: bool,
     pub(super) scratch: Vec<u8>,
     /// When the last turn ended: the clock is read once a turn.
     pub(super) now: Instant,
@@ -64,14 +65,14 @@ impl Run {
             joined: Vec::new(),
             response: None,
             wrote: false,
-            panicked: false,
+            spoiled: false,
             scratch: Vec::new(),
             now: Instant::now(),
         }
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.panicked
+        self.spoiled
             || !self.set.deleted.is_empty()
             || self.set.rows() > WRITE_SET_ROWS / 2
             || self.set.bytes() > WRITE_SET_BYTES / 2
@@ -90,7 +91,7 @@ impl Inner {
             return;
         }
         let frame = frame.or_else(|| {
-            let usable = !run.panicked && body.live.is_some();
+            let usable = !run.spoiled && body.live.is_some();
             let state = usable.then(|| self.attempt(slot, body, run, &mut Source::runtime(), Input::State));
             run.published = false;
             match state {
@@ -176,9 +177,9 @@ impl Inner {
             }
             None => self.release_dead(slot, effects, self.end_of(slot)),
         }
-        if run.panicked || !matches!(committed, Some(Ok(_))) {
+        if run.spoiled || !matches!(committed, Some(Ok(_))) {
             // What is in memory is not what is in storage: it is read anew, behind everything that is on its way there.
-            run.panicked = false;
+            run.spoiled = false;
             drop(body.sleep());
             body.load_after = slot.core.lock().last_write;
         }

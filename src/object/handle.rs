@@ -45,7 +45,7 @@ impl Inner {
             return None;
         }
         self.tell_gone(slot, body, run);
-        if run.panicked && !matches!(event, Event::Close(..)) {
+        if run.spoiled && !matches!(event, Event::Close(..)) {
             return Some(event);
         }
         match event {

@@ -62,6 +62,26 @@ impl Class for Moody {
     }
 }
 
+/// Bounds that a test does not meet by chance.
+fn roomy() -> Options {
+    Options {
+        children_per_object: 1 << 20,
+        sockets_per_object: 1 << 10,
+        storage_per_object: 1 << 30,
+        objects: 1 << 20,
+        sockets: 1 << 20,
+    }
+}
+
+/// Objects of one class, on real storage.
+fn open<C: Class>(data: &tempfile::TempDir, options: Options, tasks: &TaskTracker) -> (Namespace, Storage) {
+    let metrics = Metrics::new();
+    let files = storage::Options { data_dir: data.path().to_owned(), ..storage::Options::default() };
+    let storage = Storage::open(files, &metrics).expect("storage opens");
+    let registry = Registry::new::<C>(&metrics).expect("a registry");
+    (Namespace::new(storage.clone(), registry, options, metrics, Services::default(), tasks), storage)
+}
+
 struct World {
     namespace: Namespace,
     storage: Storage,

@@ -93,7 +93,7 @@ pub(super) struct Draft {
     pub(super) published: Option<Change>,
     pub(super) answer: Option<Vec<u8>>,
     undo: Vec<Undo>,
-    /// What rows were before a transaction wrote them; kept only while one is open.
+    /// How many transactions are open: only then it is kept what rows were before.
     transactions: usize,
 }
 

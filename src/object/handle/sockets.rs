@@ -105,7 +105,7 @@ impl Inner {
     /// Tells the class which sockets are gone. Those that it cannot be told of now, because it does not start or panics, it
     /// is told of with the object's next event.
     pub(super) fn tell_gone(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run) {
-        while !run.panicked
+        while !run.spoiled
             && body.live.is_some()
             && let Some((socket, closed)) = body.sockets.next_gone()
         {

@@ -8,12 +8,11 @@ use serde_json::value::{RawValue, to_raw_value};
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
+use super::{open, roomy};
 use crate::limits::FAN_OUT_CHUNK;
-use crate::metrics::Metrics;
-use crate::object::{Class, Error, Namespace, Options, Outgoing, Registry, Services, Socket, Turn, json};
+use crate::object::{Class, Error, Outgoing, Socket, Turn, json};
 use crate::path::{ObjectName, ObjectPath};
 use crate::protocol::{Frame, Version};
-use crate::storage::{self, Storage};
 
 /// More than are told in one go.
 const CHILDREN: usize = 2 * FAN_OUT_CHUNK + 1;
@@ -51,19 +50,8 @@ fn texts(socket: &Socket) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ob1_large_broadcasts_do_not_overtake_each_other() {
     let data = tempfile::tempdir().expect("a directory");
-    let options = Options {
-        children_per_object: 1 << 20,
-        sockets_per_object: 2,
-        storage_per_object: 1 << 30,
-        objects: 1 << 20,
-        sockets: CHILDREN,
-    };
-    let metrics = Metrics::new();
-    let files = storage::Options { data_dir: data.path().to_owned(), ..storage::Options::default() };
-    let storage = Storage::open(files, &metrics).expect("storage opens");
-    let registry = Registry::new::<Herald>(&metrics).expect("a registry");
     let tasks = TaskTracker::new();
-    let namespace = Namespace::new(storage.clone(), registry, options, metrics, Services::default(), &tasks);
+    let (namespace, storage) = open::<Herald>(&data, roomy(), &tasks);
     let top = ObjectPath::parse("/top").expect("a path");
     namespace.call(&top, "found", RawValue::NULL.to_owned()).await.expect("children");
     let mut sockets = Vec::new();

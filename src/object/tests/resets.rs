@@ -8,15 +8,15 @@ use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
+use super::{open, roomy};
 use crate::limits::{VALUE_BYTES, WRITE_SET_ROWS};
-use crate::metrics::Metrics;
 use crate::object::deferred::Asker;
 use crate::object::event::Event;
 use crate::object::namespace::Offered;
-use crate::object::{Class, Error, Namespace, Options, Registry, Services, Turn, json, read, unknown_method};
+use crate::object::{Class, Error, Namespace, Turn, json, read, unknown_method};
 use crate::path::{ObjectName, ObjectPath};
 use crate::protocol::Code;
-use crate::storage::{self, Storage};
+use crate::storage::Storage;
 
 /// Whether the object that fails to start once has done so.
 static SHY: AtomicBool = AtomicBool::new(false);
@@ -91,19 +91,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let data = tempfile::tempdir().expect("a directory");
-        let options = Options {
-            children_per_object: 1 << 20,
-            sockets_per_object: 2,
-            storage_per_object: 1 << 30,
-            objects: 1 << 20,
-            sockets: 3,
-        };
-        let metrics = Metrics::new();
-        let files = storage::Options { data_dir: data.path().to_owned(), ..storage::Options::default() };
-        let storage = Storage::open(files, &metrics).expect("storage opens");
-        let registry = Registry::new::<Fragile>(&metrics).expect("a registry");
-        let services = Services::default();
-        let namespace = Namespace::new(storage.clone(), registry, options, metrics, services, &TaskTracker::new());
+        let (namespace, storage) = open::<Fragile>(&data, roomy(), &TaskTracker::new());
         Self { namespace, storage, _data: data }
     }
 

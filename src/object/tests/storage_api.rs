@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio_util::task::TaskTracker;
 
+use super::{open, roomy};
 use crate::limits::{KEY_BYTES, ROW_CACHE_BYTES, VALUE_BYTES, WRITE_SET_BYTES, WRITE_SET_ROWS};
-use crate::metrics::Metrics;
-use crate::object::{Class, Error, List, Namespace, Options, Registry, Services, Turn, json, read, unknown_method};
+use crate::object::{Class, Error, List, Namespace, Options, Turn, json, read, unknown_method};
 use crate::path::ObjectPath;
 use crate::protocol::Code;
-use crate::storage::{self, Storage};
+use crate::storage::Storage;
 
 /// One step of a turn.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -214,23 +214,14 @@ struct World {
 impl World {
     fn new() -> Self {
         let data = tempfile::tempdir().expect("a directory");
-        let (namespace, storage) = Self::open(&data, u64::MAX);
+        let (namespace, storage) = open::<Shelf>(&data, roomy(), &TaskTracker::new());
         Self { namespace, storage, data }
-    }
-
-    fn open(data: &tempfile::TempDir, storage_per_object: u64) -> (Namespace, Storage) {
-        let options =
-            Options { children_per_object: 5, sockets_per_object: 2, storage_per_object, objects: 100, sockets: 3 };
-        let metrics = Metrics::new();
-        let files = storage::Options { data_dir: data.path().to_owned(), ..storage::Options::default() };
-        let storage = Storage::open(files, &metrics).expect("storage opens");
-        let registry = Registry::new::<Shelf>(&metrics).expect("a registry");
-        (Namespace::new(storage.clone(), registry, options, metrics, Services::default(), &TaskTracker::new()), storage)
     }
 
     fn reopen(&mut self, storage_per_object: u64) {
         self.storage.close();
-        (self.namespace, self.storage) = Self::open(&self.data, storage_per_object);
+        let options = Options { storage_per_object, ..roomy() };
+        (self.namespace, self.storage) = open::<Shelf>(&self.data, options, &TaskTracker::new());
     }
 
     async fn call<T: Serialize>(&self, method: &str, payload: T) -> Result<String, Error> {
