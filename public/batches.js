@@ -1,0 +1,91 @@
+// The batches of a manager, newest first, each with its progress. There may be thousands: only the first
+// few are in the document, and only these are written, at most once for every frame of the display.
+
+import { BatchRow } from "/batch-row.js";
+import { arrange, byId, setText } from "/dom.js";
+import { number } from "/format.js";
+
+const FIRST_SHOWN = 10;
+const MORE = 50;
+
+export class BatchList {
+  #known = new Map();
+  #rows = new Map();
+  #views = new Map();
+  #limit = FIRST_SHOWN;
+  #cursor;
+  #total = 0;
+  #selected = "";
+  #actions;
+
+  /** `actions` are `select`, `cancel` and `resubmit` of a batch, and `read(cursor, limit)`. */
+  constructor(actions) {
+    this.#actions = actions;
+    byId("batches-more").addEventListener("click", () => this.#showMore());
+  }
+
+  get(id) {
+    return this.#known.get(id);
+  }
+
+  /** The newest ones as the manager lists them: what is missing among them was removed. */
+  replaceNewest(batches, total) {
+    this.#total = total;
+    const listed = new Set(batches.map(({ batchId }) => batchId));
+    const oldest = batches.at(-1)?.batchId ?? "";
+    for (const id of this.#known.keys()) if (id >= oldest && !listed.has(id)) this.#known.delete(id);
+    for (const batch of batches) this.merge(batch);
+  }
+
+  /** Takes what is new of a batch, and gives what was known before. */
+  merge(batch) {
+    const before = this.#known.get(batch.batchId);
+    this.#known.set(batch.batchId, { ...before, ...batch });
+    return before;
+  }
+
+  /** Opens a batch, in which `part` is shown; "" opens none. */
+  select(id, part) {
+    this.#selected = id;
+    this.show();
+    this.#rows.get(id)?.append(part);
+  }
+
+  /** Ids are in the order of submission. The batch that is open stays, however old it is. */
+  show() {
+    const ids = [...this.#known.keys()].sort().reverse();
+    const shown = ids.filter((id, index) => index < this.#limit || id === this.#selected);
+    arrange(byId("batches"), this.#rows, shown, (id) => this.#makeRow(id));
+    for (const id of this.#views.keys()) if (!this.#rows.has(id)) this.#views.delete(id);
+    for (const id of shown) this.#views.get(id).show(this.#known.get(id), id === this.#selected);
+    this.#showSummary(shown.length);
+  }
+
+  #makeRow(id) {
+    const view = new BatchRow(id, this.#actions);
+    this.#views.set(id, view);
+    return view.element;
+  }
+
+  #showSummary(shown) {
+    const total = Math.max(this.#total, this.#known.size);
+    setText(byId("batches-count"), total > 0 ? number(total) : "");
+    byId("batches-none").hidden = total > 0;
+    const rest = total - shown;
+    byId("batches-more").hidden = rest <= 0;
+    setText(byId("batches-more"), `Show ${Math.min(MORE, rest)} more of ${number(total)}`);
+  }
+
+  async #showMore() {
+    this.#limit += MORE;
+    while (this.#known.size < Math.min(this.#limit, this.#total)) {
+      const { items, cursor } = await this.#actions.read(this.#cursor, MORE);
+      for (const batch of items) this.merge(batch);
+      this.#cursor = cursor;
+      if (cursor) continue;
+      this.#total = this.#known.size;
+      break;
+    }
+    this.show();
+  }
+}

@@ -1,0 +1,40 @@
+// Which class the object has, and so which view of it the page shows. Asking wakes and creates nothing
+// that was not there.
+
+import { readState } from "/read.js";
+import { listBelow } from "/subtree.js";
+
+/** Any other class, a user's own above all, gets the generic view. */
+const VIEWS = {
+  agent: "agent",
+  "fleet-manager": "manager",
+  "worker-connection": "connection",
+  worker: "worker",
+  coordinator: "coordinator",
+};
+
+export const viewOf = (name) => (Object.hasOwn(VIEWS, name) ? VIEWS[name] : "object");
+
+/**
+ * The protocol that the page speaks with an object of this view; "" where it opens no socket: those of a
+ * worker's connection are the worker's, and a worker is gone as soon as it is done. A class of one's own
+ * is asked for its whole state whenever it changes: what its changes mean, the page cannot know.
+ */
+export function protocolOf(view) {
+  if (view === "connection" || view === "worker") return "";
+  return view === "object" ? "fleet.v1" : "fleet.v2";
+}
+
+/** The class of the object at `path`, as far as it says; "" where it does not. */
+export async function classOf(path) {
+  const [first] = (await listBelow(path, 1)).items;
+  if (first?.path === path) return first.class;
+  // Nothing is stored there: what it would be, its state says.
+  return classIn(await readState(path));
+}
+
+function classIn(state) {
+  if (typeof state?.class === "string") return state.class;
+  if (typeof state?.data?.count === "number" && Array.isArray(state.agents)) return "agent";
+  return typeof state?.connected === "boolean" && Array.isArray(state.currentTasks) ? "worker-connection" : "";
+}

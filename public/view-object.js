@@ -1,0 +1,78 @@
+// Any object: its state as JSON, live, and a box to call its methods. This is the view of classes that
+// the page knows nothing of.
+
+import { byId, setText, soon } from "/dom.js";
+import { bindForm, readJson } from "/field.js";
+import { showJson } from "/json.js";
+import { messageText } from "/log.js";
+import { clearError } from "/notice.js";
+import { path } from "/path.js";
+import { callOverHttp, readState } from "/read.js";
+import { Refresh } from "/refresh.js";
+import { showCall } from "/snippet.js";
+
+/** A class with frames of its own may never answer. */
+const ANSWER_MS = 10_000;
+
+export function create({ className, fail, log, request }) {
+  const [method, payload] = [byId("call-method"), byId("call-payload")];
+  const refresh = new Refresh(read);
+  const renderSoon = soon(() => showJson(byId("state"), state));
+  let state = null;
+  /** Whether the class tells no state, so that it has to be read. */
+  let silent = false;
+
+  async function read() {
+    try {
+      state = await readState(path);
+      renderSoon();
+    } catch (error) {
+      console.warn(error);
+    }
+  }
+
+  async function callMethod() {
+    const name = method.value.trim();
+    if (!name) throw new Error("Method required");
+    const body = readJson(payload, "The payload");
+    showCall(name, body ?? undefined);
+    const bySocket = byId("call-by-socket").checked;
+    const answer = await (bySocket ? answered(request(name, body)) : callOverHttp(path, name, JSON.stringify(body)));
+    clearError();
+    log.add("event", messageText(answer ?? null), name);
+    showJson(byId("answer"), answer);
+    byId("answer-part").hidden = false;
+    if (silent) refresh.now();
+    return "Answered";
+  }
+
+  bindForm(byId("call-form"), [method, payload], byId("call-note"), async () => {
+    try {
+      return await callMethod();
+    } catch (error) {
+      if (!error.field) fail(error.message);
+      throw error;
+    }
+  });
+  setText(byId("class-name"), className || "unknown class");
+
+  const frames = {
+    state(payload) {
+      state = payload;
+      renderSoon();
+    },
+  };
+  const status = (status) => {
+    silent = status.state === "live" && status.silent === true;
+    refresh.setRunning(silent);
+  };
+  return { frames, status, focus: () => method.focus() };
+}
+
+/** Rejects when no answer comes. */
+function answered(asked) {
+  const late = new Promise((_, reject) => {
+    setTimeout(() => reject(new Error("No answer: does this class have frames of its own? Try HTTP.")), ANSWER_MS);
+  });
+  return Promise.race([asked, late]);
+}
