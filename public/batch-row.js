@@ -40,8 +40,9 @@ export class BatchRow {
     name.setAttribute("aria-expanded", String(selected));
     setText(status, batch.status);
     this.element.dataset.status = batch.status;
-    done.style.width = share(completedTasks, totalTasks);
-    failed.style.width = share(failedTasks, totalTasks);
+    const part = (tasks) => tasks / Math.max(1, totalTasks);
+    done.style.transform = `scaleX(${part(completedTasks)})`;
+    failed.style.transform = `translateX(${100 * part(completedTasks)}%) scaleX(${part(failedTasks)})`;
     bar.setAttribute("aria-valuenow", Math.floor((100 * (completedTasks + failedTasks)) / Math.max(1, totalTasks)));
     setText(facts, factsOf(batch));
     resubmit.hidden = failedTasks === 0;
@@ -54,8 +55,6 @@ function partsOf(id) {
   const { zeros, digits, rest } = /^(?<zeros>0*)(?<digits>.*?)(?<rest>.{0,16})$/.exec(id).groups;
   return [zeros, element("span", { class: "number" }, digits), rest];
 }
-
-const share = (part, whole) => `${(100 * part) / Math.max(1, whole)}%`;
 
 function factsOf({ totalTasks, completedTasks, failedTasks, submittedAt, endedAt }) {
   const facts = [`${number(completedTasks + failedTasks)} of ${plural(totalTasks, "task")}`];

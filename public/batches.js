@@ -10,6 +10,9 @@ const MORE = 50;
 
 export class BatchList {
   #known = new Map();
+  /** Ids that came or went since they were last put in order; and those whose batch has changed. */
+  #ids = null;
+  #changed = new Set();
   #rows = new Map();
   #views = new Map();
   #limit = FIRST_SHOWN;
@@ -33,41 +36,57 @@ export class BatchList {
     this.#total = total;
     const listed = new Set(batches.map(({ batchId }) => batchId));
     const oldest = batches.at(-1)?.batchId ?? "";
-    for (const id of this.#known.keys()) if (id >= oldest && !listed.has(id)) this.#known.delete(id);
+    for (const id of this.#known.keys()) if (id >= oldest && !listed.has(id)) this.#forget(id);
     for (const batch of batches) this.merge(batch);
   }
 
   /** Takes what is new of a batch, and gives what was known before. */
   merge(batch) {
     const before = this.#known.get(batch.batchId);
-    this.#known.set(batch.batchId, { ...before, ...batch });
+    this.#known.set(batch.batchId, batch);
+    this.#changed.add(batch.batchId);
+    if (!before) this.#ids = null;
     return before;
+  }
+
+  #forget(id) {
+    this.#known.delete(id);
+    this.#ids = null;
   }
 
   /** Opens a batch, in which `part` is shown; "" opens none. */
   select(id, part) {
+    for (const each of [this.#selected, id]) this.#changed.add(each);
     this.#selected = id;
+    this.#ids = null;
     this.show();
     this.#rows.get(id)?.append(part);
   }
 
-  /** Ids are in the order of submission. The batch that is open stays, however old it is. */
   show() {
-    const ids = [...this.#known.keys()].sort().reverse();
-    const shown = ids.filter((id, index) => index < this.#limit || id === this.#selected);
+    if (!this.#ids) this.#arrange();
+    for (const id of this.#changed) this.#views.get(id)?.show(this.#known.get(id), id === this.#selected);
+    this.#changed.clear();
+    this.#showSummary();
+  }
+
+  /** Ids are in the order of submission. The batch that is open stays, however old it is. */
+  #arrange() {
+    this.#ids = [...this.#known.keys()].sort().reverse();
+    const shown = this.#ids.filter((id, index) => index < this.#limit || id === this.#selected);
     arrange(byId("batches"), this.#rows, shown, (id) => this.#makeRow(id));
     for (const id of this.#views.keys()) if (!this.#rows.has(id)) this.#views.delete(id);
-    for (const id of shown) this.#views.get(id).show(this.#known.get(id), id === this.#selected);
-    this.#showSummary(shown.length);
   }
 
   #makeRow(id) {
     const view = new BatchRow(id, this.#actions);
     this.#views.set(id, view);
+    this.#changed.add(id);
     return view.element;
   }
 
-  #showSummary(shown) {
+  #showSummary() {
+    const shown = this.#rows.size;
     const total = Math.max(this.#total, this.#known.size);
     setText(byId("batches-count"), total > 0 ? number(total) : "");
     byId("batches-none").hidden = total > 0;
@@ -86,6 +105,7 @@ export class BatchList {
       this.#total = this.#known.size;
       break;
     }
+    this.#ids = null;
     this.show();
   }
 }

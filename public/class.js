@@ -25,12 +25,16 @@ export function protocolOf(view) {
   return view === "object" ? "fleet.v1" : "fleet.v2";
 }
 
-/** The class of the object at `path`, as far as it says; "" where it does not. */
+/** The class of the object at `path`, as far as that can be known; else "". */
 export async function classOf(path) {
+  // Where nothing is stored, the state says what it would be.
+  return (await listedClass(path)) || classIn(await readState(path));
+}
+
+/** The class of what is stored at `path`; "" for nothing. */
+export async function listedClass(path) {
   const [first] = (await listBelow(path, 1)).items;
-  if (first?.path === path) return first.class;
-  // Nothing is stored there: what it would be, its state says.
-  return classIn(await readState(path));
+  return first?.path === path ? first.class : "";
 }
 
 function classIn(state) {

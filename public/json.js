@@ -8,6 +8,9 @@ const COLOURED = 20_000;
 const LONGEST = 200_000;
 const TOKENS = /("(?:\\.|[^"\\])*")(\s*:)?|\b(?:true|false|null)\b|-?\d[\d.eE+-]*/g;
 
+/** What stands where, so that what is the same again is left alone, with what is selected in it. */
+const shown = new WeakMap();
+
 export function readable(value, width = WIDE, indent = "") {
   const line = JSON.stringify(value);
   if (value === null || typeof value !== "object") return line;
@@ -31,14 +34,11 @@ function spaced(value) {
 /** Shows a value in a `<pre>`, or in what else keeps white space. */
 export function showJson(target, value, width = WIDE) {
   const text = readable(value, width) ?? "";
-  if (target.dataset.json === text) return;
-  if (text.length <= COLOURED) {
-    target.dataset.json = text;
-    target.replaceChildren(...coloured(text));
-    return;
-  }
+  if (shown.get(target) === text) return;
+  shown.set(target, text);
   const rest = text.length - LONGEST;
-  target.textContent = rest > 0 ? `${text.slice(0, LONGEST)}\n… ${rest.toLocaleString("en")} more characters` : text;
+  if (rest > 0) target.textContent = `${text.slice(0, LONGEST)}\n… ${rest.toLocaleString("en")} more characters`;
+  else target.replaceChildren(...(text.length <= COLOURED ? coloured(text) : [text]));
 }
 
 function coloured(text) {

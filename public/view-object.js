@@ -1,6 +1,7 @@
 // Any object: its state as JSON, live, and a box to call its methods. This is the view of classes that
 // the page knows nothing of.
 
+import { listedClass } from "/class.js";
 import { byId, setText, soon } from "/dom.js";
 import { bindForm, readJson } from "/field.js";
 import { showJson } from "/json.js";
@@ -13,6 +14,8 @@ import { showCall } from "/snippet.js";
 
 /** A class with frames of its own may never answer. */
 const ANSWER_MS = 10_000;
+/** So often it is asked for the class of an object that has just been written for the first time. */
+const MOST_ASKS = 3;
 
 export function create({ className, fail, log, request }) {
   const [method, payload] = [byId("call-method"), byId("call-payload")];
@@ -21,6 +24,8 @@ export function create({ className, fail, log, request }) {
   let state = null;
   /** Whether the class tells no state, so that it has to be read. */
   let silent = false;
+  let named = className;
+  let asks = MOST_ASKS;
 
   async function read() {
     try {
@@ -54,19 +59,30 @@ export function create({ className, fail, log, request }) {
       throw error;
     }
   });
-  setText(byId("class-name"), className || "unknown class");
+  /** An object that was never written is nowhere listed, and its state need not say what it is. */
+  async function learnClass() {
+    named = await listedClass(path).catch(() => "");
+    showClass(named);
+  }
 
   const frames = {
     state(payload) {
+      if (state !== null && !named && asks-- > 0) learnClass();
       state = payload;
       renderSoon();
     },
   };
+  showClass(named);
   const status = (status) => {
     silent = status.state === "live" && status.silent === true;
     refresh.setRunning(silent);
   };
   return { frames, status, focus: () => method.focus() };
+}
+
+function showClass(name) {
+  byId("class-part").hidden = !name;
+  setText(byId("class-name"), name);
 }
 
 /** Rejects when no answer comes. */

@@ -16,6 +16,7 @@ mod chrome;
 mod connection;
 mod family;
 mod keyboard;
+mod object;
 mod readme;
 mod safety;
 mod server;
