@@ -1,7 +1,7 @@
 // The batches of a manager, newest first, each with its progress. There may be thousands: only the first
 // few are in the document, and only these are written, at most once for every frame of the display.
 
-import { BatchRow } from "/batch-row.js";
+import { BatchRow, isRunning } from "/batch-row.js";
 import { arrange, byId, setText } from "/dom.js";
 import { number } from "/format.js";
 
@@ -43,6 +43,7 @@ export class BatchList {
   /** Takes what is new of a batch, and gives what was known before. */
   merge(batch) {
     const before = this.#known.get(batch.batchId);
+    if (before && isOlder(batch, before)) return before;
     this.#known.set(batch.batchId, batch);
     this.#changed.add(batch.batchId);
     if (!before) this.#ids = null;
@@ -109,3 +110,8 @@ export class BatchList {
     this.show();
   }
 }
+
+/** What is read may have been overtaken by what is pushed; a batch never goes back. */
+const isOlder = (batch, known) => ended(batch) < ended(known) || (!isRunning(known) && isRunning(batch));
+
+const ended = ({ completedTasks, failedTasks }) => completedTasks + failedTasks;

@@ -3,9 +3,7 @@
 import { arrange, element, plural, setText } from "/dom.js";
 import { moment, span } from "/format.js";
 import { showJson } from "/json.js";
-
-/** A worker within the server, which is there for one attempt: nobody knows it by name. */
-const IN_PROCESS = /^w[0-9a-f]{28,}$/;
+import { isWithin } from "/path.js";
 
 /** The rows of one list. */
 export class TaskRows {
@@ -89,7 +87,7 @@ function factsOf({ unhandled, priority, attempt, attempts, due, progress, worker
     (attempts ?? 0) > 1 || due ? plural(attempts, "attempt") : "",
     due ? `again in ${span(Math.max(0, due - Date.now()))}` : "",
     progressOf(progress),
-    workerId && !IN_PROCESS.test(workerId) ? `${ended ? "by" : "on"} ${workerId}` : "",
+    workerId && !isWithin(workerId) ? `${ended ? "by" : "on"} ${workerId}` : "",
     ended ? span(duration) : "",
     startedAt && !ended ? `for ${span(Date.now() - startedAt)}` : "",
     timestamp ? moment(timestamp) : "",

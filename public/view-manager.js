@@ -136,7 +136,7 @@ export function create({ call, fail, log, request }) {
   bindForm(byId("scale-form"), [byId("scale-count")], byId("scale-note"), scale);
   bindSubmit(submit);
   setText(byId("workers-path"), `${path}/NAME`);
-  const frames = { state: take, change: (fields) => take({ ...state, ...fields }), batch: takeProgress };
+  const frames = { state: take, change: ({ config }) => config && showConfig(config), batch: takeProgress };
   const status = ({ state }) => refresh.setRunning(state === "live");
   return { frames, status, focus: () => byId("submit-count").focus() };
 }
