@@ -15,8 +15,14 @@ export async function callOverHttp(path, method, body) {
   return answerOf(await fetch(methodUrl(path, method), { method: "POST", headers, body }));
 }
 
+/** Deletes the object at `path` and everything below it. */
+export async function remove(path) {
+  const response = await fetch(objectUrl(path), { method: "DELETE" });
+  if (!response.ok) await answerOf(response);
+}
+
 /** What the server answered; what it refuses is an `Error` that says why, with the server's `code`. */
-export async function answerOf(response) {
+async function answerOf(response) {
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
   const refusal = new Error(answer.error ?? `The server answered ${response.status}`);

@@ -15,9 +15,9 @@ import { Connection } from "/connection.js";
 import { byId, setText } from "/dom.js";
 import { Log, messageText } from "/log.js";
 import { clearError, showError } from "/notice.js";
-import { objectUrl, path, socketUrl } from "/path.js";
+import { path, socketUrl } from "/path.js";
 import { PolledSocket } from "/polled.js";
-import { answerOf } from "/read.js";
+import { remove } from "/read.js";
 import { showCall, showDelete, showRead } from "/snippet.js";
 import { StatusView } from "/status.js";
 import { Tree } from "/tree.js";
@@ -26,7 +26,7 @@ const log = new Log();
 const tree = new Tree(path, () => view?.children?.() ?? new Set());
 const statusView = new StatusView(() => connection.open(), () => view?.focus());
 const connection = new Connection(dial, { onStatus, onFrame });
-const shell = { log, call, fail, request: (type, payload) => connection.request(type, payload) };
+const shell = { log, call, attempt, fail, request: (type, payload) => connection.request(type, payload) };
 
 let view = null;
 let viewName = "";
@@ -51,6 +51,7 @@ async function makeView(name, className) {
   const { create } = await import(`/view-${name}.js`);
   const { children } = byId(`view-${name}`).content.cloneNode(true);
   for (const part of [...children]) byId(part.dataset.slot).append(part);
+  document.body.dataset.view = name;
   showRead(protocolOf(name));
   return { name, ...create({ ...shell, className }) };
 }
@@ -87,10 +88,15 @@ function fail(text) {
 }
 
 /** Asks the object to do something, and says so when it does not. */
-async function call(type, payload) {
+function call(type, payload) {
   showCall(type, payload);
+  return attempt(connection.request(type, payload));
+}
+
+/** Waits for an answer, and says what is wrong when there is none. */
+async function attempt(asked) {
   try {
-    const result = await connection.request(type, payload);
+    const result = await asked;
     clearError();
     return result;
   } catch (error) {
@@ -102,8 +108,7 @@ async function call(type, payload) {
 async function deleteObject() {
   showDelete();
   try {
-    const response = await fetch(objectUrl(path), { method: "DELETE" });
-    if (!response.ok) await answerOf(response);
+    await remove(path);
     connection.deleted();
   } catch (error) {
     fail(error.message);

@@ -17,9 +17,11 @@ import { WorkerList } from "/workers.js";
 
 /** A longer call is not worth reading, let alone copying. */
 const LONGEST_SNIPPET = 1_000;
+/** Far below the smallest limit of a server, in characters. */
+const LONGEST_MESSAGE = 50_000;
 const MOST_CONNECTED = 500;
 
-export function create({ call, fail, log, request }) {
+export function create({ attempt, call, fail, log, request }) {
   const batches = new BatchList({
     select,
     cancel,
@@ -117,10 +119,13 @@ export function create({ call, fail, log, request }) {
   }
 
   async function submit(all) {
-    const payload = JSON.stringify({ tasks: all });
-    showCall("submitBatch", { tasks: payload.length > LONGEST_SNIPPET ? all.slice(0, 1) : all });
-    // Over HTTP, where a batch may be larger than a message of a socket.
-    const { batchId } = await callOverHttp(path, "submitBatch", payload);
+    const payload = { tasks: all };
+    const text = JSON.stringify(payload);
+    showCall("submitBatch", { tasks: text.length > LONGEST_SNIPPET ? all.slice(0, 1) : all });
+    // A batch may be larger than a message of a socket.
+    const isSmall = text.length < LONGEST_MESSAGE;
+    const asked = isSmall ? request("submitBatch", payload) : callOverHttp(path, "submitBatch", text);
+    const { batchId } = await attempt(asked);
     log.add("event", `${plural(all.length, "task")} as ${batchId}`, "submitted");
     refresh.now();
     return batchId;

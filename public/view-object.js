@@ -6,7 +6,6 @@ import { byId, setText, soon } from "/dom.js";
 import { bindForm, readJson } from "/field.js";
 import { showJson } from "/json.js";
 import { messageText } from "/log.js";
-import { clearError } from "/notice.js";
 import { path } from "/path.js";
 import { callOverHttp, readState } from "/read.js";
 import { Refresh } from "/refresh.js";
@@ -17,7 +16,7 @@ const ANSWER_MS = 10_000;
 /** So often it is asked for the class of an object that has just been written for the first time. */
 const MOST_ASKS = 3;
 
-export function create({ className, fail, log, request }) {
+export function create({ attempt, className, log, request }) {
   const [method, payload] = [byId("call-method"), byId("call-payload")];
   const refresh = new Refresh(read);
   const renderSoon = soon(() => showJson(byId("state"), state));
@@ -42,8 +41,8 @@ export function create({ className, fail, log, request }) {
     const body = readJson(payload, "The payload");
     showCall(name, body ?? undefined);
     const bySocket = byId("call-by-socket").checked;
-    const answer = await (bySocket ? answered(request(name, body)) : callOverHttp(path, name, JSON.stringify(body)));
-    clearError();
+    const asked = bySocket ? answered(request(name, body)) : callOverHttp(path, name, JSON.stringify(body));
+    const answer = await attempt(asked);
     log.add("event", messageText(answer ?? null), name);
     showJson(byId("answer"), answer);
     byId("answer-part").hidden = false;
@@ -51,14 +50,8 @@ export function create({ className, fail, log, request }) {
     return "Answered";
   }
 
-  bindForm(byId("call-form"), [method, payload], byId("call-note"), async () => {
-    try {
-      return await callMethod();
-    } catch (error) {
-      if (!error.field) fail(error.message);
-      throw error;
-    }
-  });
+  bindForm(byId("call-form"), [method, payload], byId("call-note"), callMethod);
+
   /** An object that was never written is nowhere listed, and its state need not say what it is. */
   async function learnClass() {
     named = await listedClass(path).catch(() => "");
