@@ -207,6 +207,19 @@ pub const ROW_CACHE_BYTES: usize = 1 << 20;
 pub const PREFETCH_ROWS: usize = 100;
 /// Values that are read when an object wakes.
 pub const PREFETCH_BYTES: usize = 64 << 10;
+/// Longest id of a task, in characters.
+pub const TASK_ID_CHARS: usize = 128;
+/// Longest type of a task, in characters.
+pub const TASK_TYPE_CHARS: usize = 64;
+/// Longest id of a worker, in bytes: with a type it is in the key of a row.
+pub const WORKER_ID_BYTES: usize = 1_024;
+/// Results that a coordinator may store, in bytes: about ten million small ones.
+pub const RESULT_STORAGE_BYTES: u64 = 16 << 30;
+/// Results of a page that does not say how many, of a coordinator.
+pub const RESULT_PAGE_ITEMS: usize = 100;
+/// Results of a page, in bytes, unless a single one is larger: it is held in memory until it is sent.
+pub const RESULT_PAGE_BYTES: usize = 4 << 20;
+
 /// Shorter lists of steps that a failed simulation tries.
 pub const SIM_SHRINKS: usize = 400;
 /// How long, in made time, a simulation waits for an answer before it says that there will be none.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 
 use super::{Error, Running, Server};
-use crate::class::Agent;
+use crate::class::{Agent, Coordinator};
 use crate::config::{Config, Routes, routes};
 use crate::metrics::Metrics;
 use crate::object::{self, Class, Jobs, Registry, RegistryError};
@@ -14,7 +14,7 @@ use crate::object::{self, Class, Jobs, Registry, RegistryError};
 /// Puts a server together: begun by [`Server::builder`], ended by [`Builder::run`] (a whole program, like the `fleet`
 /// binary) or [`Builder::start`] (within a program or a test).
 ///
-/// The built-in class `agent` is always there. A path has the class that it was created with, else that of the most
+/// The built-in classes are always there (see [`crate::class`]). A path has the class that it was created with, else that of the most
 /// specific route, else the default class.
 ///
 /// ```no_run
@@ -48,6 +48,11 @@ impl Registration {
     fn of<C: Class>() -> Self {
         Self { id: TypeId::of::<C>(), name: C::NAME, add: Registry::add::<C> }
     }
+}
+
+/// What every server has besides `agent`, the first of all.
+fn built_in() -> Vec<Registration> {
+    vec![Registration::of::<Coordinator>()]
 }
 
 impl Builder {
@@ -126,11 +131,12 @@ impl Builder {
     /// The classes, routes and jobs, checked together.
     pub(super) fn registry(&self, metrics: &Metrics) -> Result<Registry, Error> {
         let mut registry = Registry::new::<Agent>(metrics)?;
-        for class in &self.classes {
+        let built_in = built_in();
+        for class in built_in.iter().chain(&self.classes) {
             (class.add)(&mut registry)?;
         }
         if let Some(default) = &self.default {
-            let registered = self.classes.iter().any(|class| class.id == default.id);
+            let registered = built_in.iter().chain(&self.classes).any(|class| class.id == default.id);
             if !registered && default.id != TypeId::of::<Agent>() {
                 (default.add)(&mut registry)?;
             }

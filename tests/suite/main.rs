@@ -17,6 +17,7 @@
 //! | OP1 | `tests/cli.rs` |
 //! | OP2, OP3 | `system` |
 //! | OP4 | `classes`; the figures beside the code, in `src/object/activity.rs` |
+//! | coordinator | `coordinator` |
 //! | ID1, OB7 | `classes` |
 //! | ID2 | `examples` |
 //! | CO3 | beside the code, in `src/outbound` |
@@ -30,6 +31,7 @@ mod harness;
 
 mod calls;
 mod classes;
+mod coordinator;
 mod counts;
 mod deletes;
 mod examples;
