@@ -2,6 +2,9 @@
 
 mod agent;
 mod coordinator;
+mod task;
 
 pub use agent::Agent;
 pub use coordinator::Coordinator;
+pub(crate) use task::job;
+pub use task::{Task, TaskHandler};

@@ -14,7 +14,7 @@
 //! | FX7 | `life` |
 //! | FX8 | `versions` |
 //! | FX9 | `guard` |
-//! | OP1 | `tests/cli.rs` |
+//! | OP1 | `tests/cli.rs`; the commands `submit` and `batch` in `submit` |
 //! | OP2, OP3 | `system` |
 //! | OP4 | `classes`; the figures beside the code, in `src/object/activity.rs` |
 //! | coordinator | `coordinator` |
@@ -46,5 +46,6 @@ mod paths;
 mod sleep;
 mod slow;
 mod sockets;
+mod submit;
 mod system;
 mod versions;
