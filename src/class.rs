@@ -3,8 +3,10 @@
 mod agent;
 mod coordinator;
 mod task;
+mod worker;
 
 pub use agent::Agent;
 pub use coordinator::Coordinator;
 pub(crate) use task::job;
 pub use task::{Task, TaskHandler};
+pub use worker::Worker;
