@@ -1,5 +1,12 @@
 //! The built-in classes: each a plain value from state and event to effects, and nothing else.
 
 mod agent;
+mod coordinator;
+mod task;
+mod worker;
 
 pub use agent::Agent;
+pub use coordinator::Coordinator;
+pub(crate) use task::job;
+pub use task::{Task, TaskHandler};
+pub use worker::Worker;
