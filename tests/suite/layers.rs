@@ -16,7 +16,7 @@ const PARTS: &[(&str, &[&str])] = &[
     ("timers", &["limits"]),
     ("storage", &["limits", "metrics", "path"]),
     ("object", &["clock", "limits", "metrics", "path", "protocol", "storage", "timers"]),
-    ("class", &["object", "path", "protocol"]),
+    ("class", &["limits", "object", "path", "protocol"]),
     // What may be listed in `[outbound]` is what `outbound` can hold to.
     ("config", &["limits", "outbound", "path"]),
     // The guard is built from the section that it enforces.
