@@ -209,6 +209,44 @@ pub const ROW_CACHE_BYTES: usize = 1 << 20;
 pub const PREFETCH_ROWS: usize = 100;
 /// Values that are read when an object wakes.
 pub const PREFETCH_BYTES: usize = 64 << 10;
+/// Longest id of a task, in characters.
+pub const TASK_ID_CHARS: usize = 128;
+/// Longest type of a task, in characters.
+pub const TASK_TYPE_CHARS: usize = 64;
+/// What an answer of a worker waits longer than the attempt's own time, in milliseconds.
+pub const WORKER_MARGIN_MS: u64 = 1_000;
+/// What is told of a response that is no success, in characters.
+pub const TASK_ERROR_CHARS: usize = 256;
+/// Longest id of a worker, in bytes: with a type it is in the key of a row.
+pub const WORKER_ID_BYTES: usize = 1_024;
+/// Results that a coordinator may store, in bytes: about ten million small ones.
+pub const RESULT_STORAGE_BYTES: u64 = 16 << 30;
+/// Results of a page that does not say how many, of a coordinator.
+pub const RESULT_PAGE_ITEMS: usize = 100;
+/// Results of a page, in bytes, unless a single one is larger: it is held in memory until it is sent.
+pub const RESULT_PAGE_BYTES: usize = 4 << 20;
+
+/// A server that does not take a command's connection for this long is not there.
+pub const CLIENT_CONNECT_TIME: Duration = Duration::from_secs(5);
+/// How long a command waits for an answer.
+pub const CLIENT_ANSWER_TIME: Duration = Duration::from_mins(1);
+/// How long a command waits until a batch is taken: a million tasks are sent, checked and written first.
+pub const CLIENT_SUBMIT_TIME: Duration = Duration::from_mins(15);
+/// A server that is away for this long, while a command waits for a batch, is not coming back.
+pub const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
+/// The first and the longest pause between two looks at a batch that a command waits for.
+pub const CLIENT_LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// Largest answer that a command reads, in bytes: a page of a thousand results fits.
+pub const CLIENT_ANSWER_BYTES: usize = 256 << 20;
+/// What a command reads of a file and sends at once, in bytes.
+pub const CLIENT_PIECE_BYTES: usize = 64 << 10;
+/// Longest line of a file of tasks, in bytes: more than a task may have.
+pub const SUBMIT_LINE_BYTES: usize = 4 << 20;
+/// Tasks that a command submits at once, encoded, in bytes: what the server takes.
+pub const SUBMIT_BYTES: u64 = 256 << 20;
+/// Tasks that a command holds in memory until it has read all of them, in bytes; more are in a temporary file.
+pub const SUBMIT_MEMORY_BYTES: usize = 8 << 20;
+
 /// Shorter lists of steps that a failed simulation tries.
 pub const SIM_SHRINKS: usize = 400;
 /// How long, in made time, a simulation waits for an answer before it says that there will be none.
@@ -226,10 +264,6 @@ pub const BATCH_TASKS: usize = 1_000_000;
 pub const BATCH_BODY_BYTES: usize = 256 << 20;
 /// What one manager may store: a million tasks of 16 KiB.
 pub const MANAGER_BYTES: u64 = 16 << 30;
-/// Longest id of a task, in characters.
-pub const TASK_ID_CHARS: usize = 128;
-/// Longest type of a task, in characters.
-pub const TASK_TYPE_CHARS: usize = 64;
 /// Data of a task, and its result, encoded, in bytes: each travels in one message, with some words around it.
 pub const TASK_BYTES: usize = MESSAGE_BYTES - (8 << 10);
 /// What is kept of the error of an attempt, in bytes.
