@@ -34,8 +34,6 @@ pub(super) struct Run {
     pub(super) joined: Vec<Joined>,
     /// What the edge is to answer by itself from now on.
     pub(super) response: Option<ResponseChange>,
-    /// Whether more may wait in the inbox than was read of it.
-    pub(super) more_mail: bool,
     /// Whether the last turn that succeeded changed what is stored.
     pub(super) wrote: bool,
     /// Whether a turn left the memory in a state that no other may see: all of it is read anew.
@@ -66,7 +64,6 @@ impl Run {
             told: None,
             joined: Vec::new(),
             response: None,
-            more_mail: false,
             wrote: false,
             spoiled: false,
             scratch: Vec::new(),
@@ -141,7 +138,6 @@ impl Inner {
         let keys: Vec<Box<str>> = keys.map(|(_, key)| key.clone()).collect();
         let effects = std::mem::take(&mut run.effects);
         let (joined, response) = (std::mem::take(&mut run.joined), run.response.take());
-        let more_mail = std::mem::take(&mut run.more_mail);
         let committed = if set.deleted.is_empty() {
             let mut core = slot.core.lock();
             match core.life() {
@@ -172,11 +168,6 @@ impl Inner {
                     body.sockets.respond_with(response.made_by(seq));
                 }
                 body.sockets.committed(joined, Some(seq));
-                if more_mail {
-                    // Not behind the commit, or an inbox would be handled no faster than one page of it an fsync. What was
-                    // refused is looked at again when storage is back.
-                    self.notify(&slot.path);
-                }
             }
             Some(Err(error)) => {
                 body.sockets.committed(joined, None);
@@ -225,6 +216,8 @@ impl Inner {
                 Effect::Close(session, close) => session.close_for(seq, close),
                 Effect::Noted(session) => session.noted(seq),
                 Effect::Errand(errand) => self.errand(slot, seq, errand),
+                // Not behind the commit, or an inbox would be handled no faster than one page of it an fsync.
+                Effect::ReadOn => self.notify(&slot.path),
             }
         }
     }

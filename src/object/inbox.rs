@@ -158,7 +158,7 @@ impl Inner {
             self.receive(slot, body, run, received);
         }
         run.effects.push(Effect::Errand(Errand::Handled));
-        run.more_mail |= more;
+        run.effects.extend(more.then_some(Effect::ReadOn));
     }
 
     fn receive(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run, received: Received) {
