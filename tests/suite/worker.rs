@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore};
+use tokio::task::JoinSet;
 
 use crate::harness::{Server, eventually, within};
 
@@ -115,6 +116,7 @@ fn built() -> Builder {
         .task("mumbles", async |_| Ok(b"no json".to_vec()))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as `json!` makes it")]
 fn order(kind: &str, data: Value) -> Value {
     json!({"taskId": "t1", "attempt": 2, "token": "k1", "type": kind, "data": data, "timeout": 30_000})
 }
@@ -353,10 +355,11 @@ async fn worker_writes_nothing() {
 }
 
 /// Answers one request after the other, and keeps them.
-async fn web(answers: Vec<&'static str>) -> (String, tokio::task::JoinHandle<Vec<String>>) {
+async fn serve(answers: Vec<&'static str>) -> (String, JoinSet<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/do?a=1", listener.local_addr().unwrap());
-    let served = tokio::spawn(async move {
+    let mut served = JoinSet::new();
+    served.spawn(async move {
         let mut requests = Vec::new();
         for answer in answers {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -386,7 +389,7 @@ fn reaching() -> Server {
 #[tokio::test]
 async fn worker_http_posts_the_task_and_takes_the_answer() {
     let server = reaching();
-    let (url, served) = web(vec![
+    let (url, web) = serve(vec![
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{\"ok\": 1}\n",
         "HTTP/1.1 201 Created\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\n007",
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
@@ -401,7 +404,7 @@ async fn worker_http_posts_the_task_and_takes_the_answer() {
     assert_eq!(done(&server, "c", order("http", text)).await, json!({"result": "hello"}));
     assert_eq!(done(&server, "d", order("http", json!({"url": url, "method": "GET"}))).await, json!({"result": null}));
     assert_eq!(done(&server, "e", order("http", json!({"url": url, "body": "x"}))).await, json!({"result": true}));
-    let requests = within("the requests", served).await.unwrap();
+    let requests = within("the requests", web.join_all()).await.remove(0);
     let parts: Vec<_> = requests.iter().map(|request| request.split_once("\r\n\r\n").unwrap()).collect();
     for (index, line, kind) in [
         (0, "POST /do?a=1 HTTP/1.1", "application/json"),
@@ -423,7 +426,7 @@ async fn worker_http_posts_the_task_and_takes_the_answer() {
 #[tokio::test]
 async fn worker_http_failures_are_errors() {
     let server = reaching();
-    let (url, served) = web(vec![
+    let (url, web) = serve(vec![
         "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 8\r\n\r\n not now",
         "HTTP/1.1 302 Found\r\nLocation: /else\r\nContent-Length: 0\r\n\r\n",
     ])
@@ -433,7 +436,7 @@ async fn worker_http_failures_are_errors() {
     };
     assert_eq!(error("a", json!({"url": url})).await, "the answer is 503 Service Unavailable: not now");
     assert_eq!(error("b", json!({"url": url})).await, "the answer is 302 Found");
-    within("the requests", served).await.unwrap();
+    within("the requests", web.join_all()).await.remove(0);
     assert!(error("c", json!({"url": url})).await.contains("cannot"), "nobody listens there any more");
     assert!(error("d", json!({})).await.contains("missing field `url`"));
     assert!(error("e", json!({"url": url, "retry": 1})).await.contains("unknown field `retry`"));
