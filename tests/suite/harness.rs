@@ -79,7 +79,7 @@ impl Server {
         Self::built_and_configured(build, "")
     }
 
-    fn built_and_configured(build: fn() -> Builder, toml: &str) -> Self {
+    pub(crate) fn built_and_configured(build: fn() -> Builder, toml: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = configuration(toml);
         directory.path().clone_into(&mut config.storage.data_dir);

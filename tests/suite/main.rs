@@ -18,6 +18,7 @@
 //! | OP2, OP3 | `system` |
 //! | OP4 | `classes`; the figures beside the code, in `src/object/activity.rs` |
 //! | coordinator | `coordinator` |
+//! | worker | `worker` |
 //! | ID1, OB7 | `classes` |
 //! | ID2 | `examples` |
 //! | CO3 | beside the code, in `src/outbound` |
@@ -49,3 +50,4 @@ mod sockets;
 mod submit;
 mod system;
 mod versions;
+mod worker;
