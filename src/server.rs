@@ -18,12 +18,13 @@ use std::thread::available_parallelism;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, routes};
 use crate::http::{self, Edge, Guard};
-use crate::limits::SPARE_WORKERS;
+use crate::limits::{LARGE_BODIES, SPARE_WORKERS};
 use crate::metrics::Metrics;
 use crate::object::{self, Namespace, RegistryError};
 use crate::storage::{self, Storage};
@@ -103,6 +104,7 @@ impl Server {
             &tasks,
         );
         let edge = Edge {
+            large_bodies: Arc::new(Semaphore::new(LARGE_BODIES)),
             namespace,
             storage,
             metrics,
