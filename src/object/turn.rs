@@ -7,11 +7,13 @@
 //! | `talk` | messages, calls, jobs and requests |
 //! | `tree` | its children |
 //! | `alarms` | its alarm and its schedules |
+//! | `tokens` | who somebody is |
 
 mod alarms;
 mod sockets;
 mod storage;
 mod talk;
+mod tokens;
 mod tree;
 
 use std::collections::BTreeMap;
