@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 
 use super::{Error, Running, Server};
-use crate::class::Agent;
+use crate::class::{Agent, WorkerConnection};
 use crate::config::{Config, Routes, routes};
 use crate::metrics::Metrics;
 use crate::object::{self, Class, Jobs, Registry, RegistryError};
@@ -14,7 +14,7 @@ use crate::object::{self, Class, Jobs, Registry, RegistryError};
 /// Puts a server together: begun by [`Server::builder`], ended by [`Builder::run`] (a whole program, like the `fleet`
 /// binary) or [`Builder::start`] (within a program or a test).
 ///
-/// The built-in class `agent` is always there. A path has the class that it was created with, else that of the most
+/// The built-in classes `agent` and `worker-connection` are always there. A path has the class that it was created with, else that of the most
 /// specific route, else the default class.
 ///
 /// ```no_run
@@ -126,6 +126,7 @@ impl Builder {
     /// The classes, routes and jobs, checked together.
     pub(super) fn registry(&self, metrics: &Metrics) -> Result<Registry, Error> {
         let mut registry = Registry::new::<Agent>(metrics)?;
+        registry.add::<WorkerConnection>()?;
         for class in &self.classes {
             (class.add)(&mut registry)?;
         }
