@@ -131,4 +131,4 @@ impl std::fmt::Debug for Checks {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -166,6 +166,18 @@ pub const SOCKET_WRITE_STALL: Duration = Duration::from_secs(30);
 /// How long a close frame waits for the peer's own.
 pub const SOCKET_CLOSE_WAIT: Duration = Duration::from_secs(5);
 
+/// Longest type of a task, in characters.
+pub const TASK_TYPE_CHARS: usize = 64;
+/// Data of a task, and its result, encoded, in bytes: each travels in one message, with some words around it.
+pub const TASK_BYTES: usize = MESSAGE_BYTES - (8 << 10);
+/// Tasks that one connected worker may be given at once.
+pub const WORKER_CAPACITY: u64 = 1_000;
+/// Metrics of a connected worker, encoded, in bytes.
+pub const WORKER_METRICS_BYTES: usize = 4 << 10;
+/// Types that a connected worker may name.
+pub const WORKER_TYPES: usize = 256;
+/// Progress of a task that its worker reports, encoded, in bytes.
+pub const TASK_PROGRESS_BYTES: usize = 1 << 10;
 /// How long a worker's socket has to say who it is, in ms (WC2).
 pub const AUTH_TIME_MS: u64 = 5_000;
 /// Results of one worker that its connection holds until the manager has them: twice what it can run.

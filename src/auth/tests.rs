@@ -18,7 +18,7 @@ fn auth() -> Auth {
 }
 
 /// A token as anybody else would make it.
-fn jwt(header: &Value, claims: &Value, secret: &str) -> String {
+pub(crate) fn jwt(header: &Value, claims: &Value, secret: &str) -> String {
     let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
     let signed = format!("{}.{}", part(header), part(claims));
     let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), signed.as_bytes());
@@ -121,7 +121,7 @@ fn wc2_a_jwt_is_refused_unless_everything_about_it_is_right() {
     assert_eq!(auth().identify(&with("exp", json!(1.5)), NOW), Err(Error::Expired));
     assert_eq!(auth().identify(&with("nbf", json!(NOW / 1_000 + 1)), NOW), Err(Error::Early));
     assert!(auth().identify(&with("nbf", json!(NOW / 1_000)), NOW).is_ok());
-    assert!(auth().identify(&with("exp", json!(1e300)), NOW).is_ok());
+    assert!(auth().identify(&with("exp", json!(1e15)), NOW).is_ok());
 }
 
 #[test]

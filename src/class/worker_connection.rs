@@ -192,3 +192,6 @@ fn is_connected(turn: &Turn<'_>) -> bool {
 fn has_tag(turn: &Turn<'_>, socket: SocketId, wanted: &str) -> bool {
     turn.tags(socket).any(|tag| tag == wanted)
 }
+
+#[cfg(test)]
+mod tests;

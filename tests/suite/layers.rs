@@ -27,7 +27,7 @@ const PARTS: &[(&str, &[&str])] = &[
         &["auth", "class", "config", "http", "limits", "metrics", "object", "outbound", "path", "protocol", "storage"],
     ),
     ("cli", &["config", "server"]),
-    ("sim", &["clock", "limits", "metrics", "object", "path", "protocol", "storage"]),
+    ("sim", &["auth", "clock", "limits", "metrics", "object", "path", "protocol", "storage"]),
     ("main", &[]),
 ];
 

@@ -54,6 +54,6 @@ impl WorkerConnection {
 
 /// Lets this object wait for itself.
 pub(super) fn wait(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
-    turn.defer_for(read(payload)?)?;
+    turn.defer_for(read(payload)?).map(drop)?;
     json(&())
 }
