@@ -43,8 +43,10 @@ pub const OUTBOX_MESSAGES: u64 = 10_000;
 pub const INBOX_MESSAGES: usize = 64;
 /// How often it is looked for what could not be delivered at its time: inboxes, and answers that nobody gave.
 pub const DELIVERY_TICK: Duration = Duration::from_secs(5);
-/// Answers that one object may wait for (CO2).
+/// Answers that one object may wait for (CO2): each is a row, and all are read when it wakes.
 pub const PENDING: usize = 1_000;
+/// Answers that one object may wait for in memory alone: with notes of the largest size they take 40 MB.
+pub const IN_MEMORY_ASKS: usize = 10_000;
 /// What an object may note with a question, in bytes: it is kept in memory until the answer comes.
 pub const NOTE_BYTES: usize = 4 << 10;
 /// Objects that are told at the start that nobody will answer them; others find out when they wake.
@@ -53,13 +55,13 @@ pub const INTERRUPTED: usize = 4_096;
 pub const CALL_TIME: Duration = Duration::from_secs(30);
 /// How long a job or an outbound request may take unless it is said otherwise (OB6).
 pub const JOB_TIME: Duration = Duration::from_mins(1);
-/// The longest that an answer may be waited for.
-pub const LONGEST_WAIT: Duration = Duration::from_hours(1);
+/// The longest that an answer may be waited for, or owed: what takes longer is a schedule's work.
+pub const LONGEST_WAIT: Duration = Duration::from_hours(24);
 /// Calls that one call may cause, one below the other (CO2).
 pub const CALL_HOPS: u8 = 32;
 /// Answers that one object may owe (CO2).
 pub const DEFERRED: usize = 1_000;
-/// How long an answer may be owed.
+/// How long an answer may be owed unless it is said otherwise.
 pub const DEFERRED_TIME: Duration = Duration::from_mins(5);
 /// Jobs and outbound requests that one object may have under way (OB6).
 pub const JOBS_PER_OBJECT: usize = 256;

@@ -21,6 +21,7 @@
 //! | `jobs`, `outside` | work outside of turns, and HTTP |
 //! | `services` | what comes from outside: time, randomness, tokens, jobs, HTTP |
 //! | `timed` | what is due: alarms and schedules |
+//! | `timeouts` | who has waited long enough in memory |
 //! | `wakes` | who is woken when |
 //! | `body`, `children`, `rows` | what an object has in memory |
 //! | `event` | what can happen to an object, and what a turn can cause |
@@ -62,6 +63,7 @@ mod stub;
 #[cfg(test)]
 mod tests;
 mod timed;
+mod timeouts;
 mod turn;
 mod wakes;
 

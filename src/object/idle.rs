@@ -33,7 +33,7 @@ impl Idle {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The slot had an event just now.
+    /// The slot rests, and had an event just now.
     pub(super) fn touch(&self, slot: &Arc<Slot>) {
         let now = self.now();
         slot.last_event.store(now, Ordering::Relaxed);

@@ -245,7 +245,6 @@ pub(super) async fn deliver(namespace: Arc<Inner>) {
     namespace.interrupt().await;
     loop {
         tick.tick().await;
-        namespace.pay_overdue();
         let sweep = namespace.storage.status().ready && namespace.sweep.swap(false, Ordering::AcqRel);
         if sweep && !namespace.notify_all().await {
             namespace.sweep_inboxes();
