@@ -21,6 +21,7 @@
 //! | ID2 | `examples` |
 //! | CO3 | beside the code, in `src/outbound` |
 //! | WS1, WS3, WS4 | `sockets`; with WS2 and ST5 beside the code, in `src/object/tests/sockets.rs` |
+//! | WC1, WC2, WC3 | `worker_connection`; with WC5 beside the code, in `src/class/worker_connection/tests.rs` |
 //! | OB3 | `sleep`; OB4 beside the code, in `src/object/tests.rs` |
 
 // A test that cannot go on should say where.
@@ -46,3 +47,4 @@ mod slow;
 mod sockets;
 mod system;
 mod versions;
+mod worker_connection;
