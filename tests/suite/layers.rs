@@ -26,7 +26,9 @@ const PARTS: &[(&str, &[&str])] = &[
         "server",
         &["auth", "class", "config", "http", "limits", "metrics", "object", "outbound", "path", "protocol", "storage"],
     ),
-    ("cli", &["config", "server"]),
+    ("client", &["limits", "path"]),
+    // What a command reads, sends and waits for is bounded like everything else.
+    ("cli", &["client", "config", "limits", "path", "server"]),
     ("sim", &["auth", "clock", "limits", "metrics", "object", "path", "protocol", "storage"]),
     ("main", &[]),
 ];
@@ -43,6 +45,7 @@ const BANNED: &[(&str, &[&str])] = &[
     ("limits", &["tokio", "axum", "hyper", "rusqlite"]),
     ("timers", &["tokio", "axum", "hyper", "rusqlite", "std::time", "Timestamp::now", "Zoned::now", "fastrand"]),
     ("config", &["tokio", "axum", "hyper", "rusqlite"]),
+    ("client", &["axum", "rusqlite", "std::fs", "std::env"]),
     ("cli", &["axum", "hyper", "rusqlite"]),
 ];
 
@@ -65,6 +68,7 @@ const OWNED: &[Owned] = &[
         &[
             ("http/assets.rs", "304 for what the client has, 404 for a page that is not embedded"),
             ("http/system.rs", "503 of `ready` is an answer and not a failure"),
+            ("client.rs", "there it is what a server has answered"),
             ("http/websocket.rs", "426 is of the handshake, and has no code of ours"),
         ],
     ),
