@@ -18,6 +18,7 @@
 //! | OP2, OP3 | `system` |
 //! | OP4 | `classes`; the figures beside the code, in `src/object/activity.rs` |
 //! | coordinator | `coordinator` |
+//! | FM1 to FM13 | `fleet_manager`; crashes, and WC4 and WC5 of a manager, beside the code, in `src/class/fleet_manager/tests` |
 //! | ID1, OB7 | `classes` |
 //! | ID2 | `examples` |
 //! | CO3 | beside the code, in `src/outbound` |
@@ -36,6 +37,7 @@ mod coordinator;
 mod counts;
 mod deletes;
 mod examples;
+mod fleet_manager;
 mod guard;
 mod hostile;
 mod layers;
