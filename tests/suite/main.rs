@@ -10,7 +10,7 @@
 //! | FP11 | `counts` |
 //! | FP12 | `tests/browser` |
 //! | FX4 | `listing` |
-//! | FX6 | `limits` |
+//! | FX6 | `limits`; what a class allows in `requests` |
 //! | FX7 | `life` |
 //! | FX8 | `versions` |
 //! | FX9 | `guard` |
@@ -46,6 +46,7 @@ mod limits;
 mod listing;
 mod messages;
 mod paths;
+mod requests;
 mod sleep;
 mod slow;
 mod sockets;
