@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, routes};
 use crate::http::{self, Edge, Guard};
-use crate::limits::{LARGE_BODIES, SPARE_WORKERS, TASK_TYPE_CHARS};
+use crate::limits::{JWT_SECRET_BYTES, LARGE_BODIES, SPARE_WORKERS, TASK_TYPE_CHARS};
 use crate::metrics::Metrics;
 use crate::object::{self, Namespace, RegistryError};
 use crate::storage::{self, Storage};
@@ -236,5 +236,12 @@ fn log_start(config: &Config, address: SocketAddr, descriptors: u64) {
     );
     if !address.ip().is_loopback() {
         tracing::warn!("anybody who can reach {address} can read and change every object: there is no authorisation");
+    }
+    let auth = &config.auth;
+    if auth.enabled {
+        tracing::warn!("`auth.enabled` guards only the connections of workers so far; everything else needs no token");
+    }
+    if (1..JWT_SECRET_BYTES).contains(&auth.jwt_secret.reveal().len()) {
+        tracing::warn!("`auth.jwt_secret` has less than {JWT_SECRET_BYTES} bytes: it can be guessed from a token");
     }
 }

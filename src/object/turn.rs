@@ -7,12 +7,14 @@
 //! | `talk`, `ask` | messages, calls, jobs and requests |
 //! | `tree` | its children |
 //! | `alarms` | its alarm and its schedules |
+//! | `tokens` | who somebody is |
 
 mod alarms;
 mod ask;
 mod sockets;
 mod storage;
 mod talk;
+mod tokens;
 mod tree;
 
 use std::collections::BTreeMap;

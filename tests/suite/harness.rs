@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use binary::{Binary, finished};
 pub(crate) use client::{Client, Response, exchange, read_response};
 pub(crate) use frames::*;
-pub(crate) use socket::Socket;
+pub(crate) use socket::{Opening, Socket};
 
 /// How long a test waits for anything before it fails: far longer than anything takes on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);

@@ -19,10 +19,12 @@
 //! | OP4 | `classes`; the figures beside the code, in `src/object/activity.rs` |
 //! | coordinator | `coordinator` |
 //! | worker | `worker` |
+//! | FM1 to FM13 | `fleet_manager`; crashes, and WC4 and WC5 of a manager, beside the code, in `src/class/fleet_manager/tests` |
 //! | ID1, OB7 | `classes` |
 //! | ID2 | `examples` |
 //! | CO3 | beside the code, in `src/outbound` |
 //! | WS1, WS3, WS4 | `sockets`; with WS2 and ST5 beside the code, in `src/object/tests/sockets.rs` |
+//! | WC1, WC2, WC3 | `worker_connection`; with WC5 beside the code, in `src/class/worker_connection/tests.rs` |
 //! | OB3 | `sleep`; OB4 beside the code, in `src/object/tests.rs` |
 
 // A test that cannot go on should say where.
@@ -36,6 +38,7 @@ mod coordinator;
 mod counts;
 mod deletes;
 mod examples;
+mod fleet_manager;
 mod guard;
 mod hostile;
 mod layers;
@@ -52,3 +55,4 @@ mod submit;
 mod system;
 mod versions;
 mod worker;
+mod worker_connection;
