@@ -189,6 +189,12 @@ pub const QUEUED_MESSAGE_BYTES: usize = 8 << 20;
 pub const REQUEST_HEAD_TIME: Duration = Duration::from_secs(10);
 /// Time for a client to send a whole request body.
 pub const REQUEST_BODY_TIME: Duration = Duration::from_secs(30);
+/// Time for a client to send a body that only its class allows: 256 MiB at 1 MiB/s.
+pub const LARGE_BODY_TIME: Duration = Duration::from_secs(256);
+/// Such bodies at a time: with 256 MiB each they take 1 GiB of memory.
+pub const LARGE_BODIES: usize = 4;
+/// Longest idempotency key of a request, in bytes: the bound that those who use such keys agree on.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
 /// Largest request head, in bytes; larger is 431.
 pub const REQUEST_HEAD_BYTES: usize = 64 << 10;
 /// How often the counters of a class are sampled for what it did in the last minute.

@@ -19,12 +19,13 @@ use std::thread::available_parallelism;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, routes};
 use crate::http::{self, Edge, Guard};
-use crate::limits::{JWT_SECRET_BYTES, SPARE_WORKERS, TASK_TYPE_CHARS};
+use crate::limits::{JWT_SECRET_BYTES, LARGE_BODIES, SPARE_WORKERS, TASK_TYPE_CHARS};
 use crate::metrics::Metrics;
 use crate::object::{self, Namespace, RegistryError};
 use crate::storage::{self, Storage};
@@ -110,6 +111,7 @@ impl Server {
             &tasks,
         );
         let edge = Edge {
+            large_bodies: Arc::new(Semaphore::new(LARGE_BODIES)),
             namespace,
             storage,
             metrics,

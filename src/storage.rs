@@ -239,6 +239,14 @@ impl Storage {
         reader::load(&self.0.shared.readers, &self.0.shared.tombstones, path)
     }
 
+    /// The class of a durable record; `None` if the object does not exist. As [`Storage::load`], without its state.
+    ///
+    /// # Errors
+    /// [`Error::Database`] and [`Error::Closed`].
+    pub fn class(&self, path: &ObjectPath) -> Result<Option<Arc<str>>, Error> {
+        reader::class(&self.0.shared.readers, &self.0.shared.tombstones, path)
+    }
+
     /// The durable list of an object's children, each with its ordinal, in that order.
     ///
     /// # Errors

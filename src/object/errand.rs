@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
+use prometheus::IntCounter;
 use serde_json::value::RawValue;
 
 use super::Error;
@@ -44,6 +45,8 @@ pub(crate) enum Errand {
     Start(Assignment),
     /// A job is not wanted any more.
     Cancel(u64),
+    /// A class counts so many.
+    Count(IntCounter, u64),
 }
 
 impl Errand {
@@ -54,7 +57,12 @@ impl Errand {
             Self::Answer(asked, _) => Some(Self::Answer(asked, Err(error.clone()))),
             Self::Owe(id) | Self::Pay(id, _) => Some(Self::Pay(id, Err(error.clone()))),
             // What would wait for their answers was not committed either.
-            Self::Frame(..) | Self::Tell { .. } | Self::Call { .. } | Self::Start(_) | Self::Cancel(_) => None,
+            Self::Frame(..)
+            | Self::Tell { .. }
+            | Self::Call { .. }
+            | Self::Start(_)
+            | Self::Cancel(_)
+            | Self::Count(..) => None,
         }
     }
 
@@ -164,6 +172,7 @@ impl Inner {
                 }
             }
             Errand::Cancel(id) => self.jobs.cancel(&slot.path, id),
+            Errand::Count(counter, by) => counter.inc_by(by),
         }
     }
 
@@ -171,7 +180,7 @@ impl Inner {
     pub(super) fn pay(self: &Arc<Self>, to: Asker, result: Result<Vec<u8>, Error>) {
         match to {
             // What it tells is durable already. Whoever asked may be gone; then nobody waits for the answer.
-            Asker::Edge(reply) => drop(reply.send((Seq::NONE, result))),
+            Asker::Edge(reply, _) => drop(reply.send((Seq::NONE, result))),
             Asker::Object(asked) => self.reply(&asked, result),
         }
     }

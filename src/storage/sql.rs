@@ -7,6 +7,7 @@ pub(super) const ROLLBACK: &str = "ROLLBACK";
 // Reading.
 pub(super) const LOAD: &str =
     "SELECT class, state, children, next_ordinal, bytes, rows, seq FROM objects WHERE path = ?1";
+pub(super) const CLASS: &str = "SELECT class, seq FROM objects WHERE path = ?1";
 pub(super) const CHILDREN: &str =
     "SELECT ordinal, name, class FROM agents WHERE parent = ?1 AND seq >= ?2 ORDER BY ordinal";
 pub(super) const OBJECTS: &str =
@@ -88,6 +89,7 @@ mod tests {
         COMMIT,
         ROLLBACK,
         LOAD,
+        CLASS,
         CHILDREN,
         OBJECTS,
         ROW,

@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use binary::{Binary, finished};
-pub(crate) use client::{Client, exchange, read_response};
+pub(crate) use client::{Client, Response, exchange, read_response};
 pub(crate) use frames::*;
 pub(crate) use socket::{Opening, Socket};
 
@@ -79,7 +79,8 @@ impl Server {
         Self::built_and_configured(build, "")
     }
 
-    fn built_and_configured(build: fn() -> Builder, toml: &str) -> Self {
+    /// Both.
+    pub(crate) fn built_and_configured(build: fn() -> Builder, toml: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = configuration(toml);
         directory.path().clone_into(&mut config.storage.data_dir);

@@ -10,7 +10,7 @@
 //! | FP11 | `counts` |
 //! | FP12 | `tests/browser` |
 //! | FX4 | `listing` |
-//! | FX6 | `limits` |
+//! | FX6 | `limits`; what a class allows in `requests` |
 //! | FX7 | `life` |
 //! | FX8 | `versions` |
 //! | FX9 | `guard` |
@@ -18,6 +18,7 @@
 //! | OP2, OP3 | `system` |
 //! | OP4 | `classes`; the figures beside the code, in `src/object/activity.rs` |
 //! | coordinator | `coordinator` |
+//! | FM1 to FM13 | `fleet_manager`; crashes, and WC4 and WC5 of a manager, beside the code, in `src/class/fleet_manager/tests` |
 //! | ID1, OB7 | `classes` |
 //! | ID2 | `examples` |
 //! | CO3 | beside the code, in `src/outbound` |
@@ -38,6 +39,7 @@ mod coordinator;
 mod counts;
 mod deletes;
 mod examples;
+mod fleet_manager;
 mod guard;
 mod hostile;
 mod layers;
@@ -46,6 +48,7 @@ mod limits;
 mod listing;
 mod messages;
 mod paths;
+mod requests;
 mod sleep;
 mod slow;
 mod sockets;
