@@ -25,6 +25,8 @@
 //! | CO3 | beside the code, in `src/outbound` |
 //! | WS1, WS3, WS4 | `sockets`; with WS2 and ST5 beside the code, in `src/object/tests/sockets.rs` |
 //! | WC1, WC2, WC3 | `worker_connection`; with WC5 beside the code, in `src/class/worker_connection/tests.rs` |
+//! | WC4, WC5 | `worker_tasks` |
+//! | WC6 | `worker_clients` |
 //! | OB3 | `sleep`; OB4 beside the code, in `src/object/tests.rs` |
 
 // A test that cannot go on should say where.
@@ -55,4 +57,6 @@ mod submit;
 mod system;
 mod versions;
 mod worker;
+mod worker_clients;
 mod worker_connection;
+mod worker_tasks;
