@@ -23,6 +23,7 @@
 //! | `timed` | what is due: alarms and schedules |
 //! | `wakes` | who is woken when |
 //! | `body`, `children`, `rows` | what an object has in memory |
+//! | `choices` | which class an object gets that is not stored |
 //! | `event` | what can happen to an object, and what a turn can cause |
 //! | `activity` | what a class did in the last minute |
 //! | `session` | one socket: frames that wait for their commits |
@@ -36,6 +37,7 @@ mod activity;
 mod attempt;
 mod body;
 mod children;
+mod choices;
 mod class;
 mod commit;
 mod deferred;

@@ -33,6 +33,8 @@ pub(super) struct Stored {
     pub(super) state_bytes: usize,
     /// Whether the record is in storage, or on its way.
     pub(super) exists: bool,
+    /// Up to which of the [`Choices`](super::choices::Choices) its class is right.
+    pub(super) looked: u64,
     pub(super) children: Option<Children>,
     pub(super) rows: Rows,
     pub(super) mail: Mail,

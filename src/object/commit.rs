@@ -216,6 +216,7 @@ impl Inner {
                 Effect::Close(session, close) => session.close_for(seq, close),
                 Effect::Noted(session) => session.noted(seq),
                 Effect::Errand(errand) => self.errand(slot, seq, errand),
+                Effect::Chosen(choice) => self.choices.keep(choice, seq),
             }
         }
     }

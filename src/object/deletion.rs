@@ -16,7 +16,7 @@ use super::event::{Effect, Event};
 use super::namespace::{Inner, Slot};
 use super::slot::Life;
 use crate::path::ObjectPath;
-use crate::storage::{CommitError, Seq, WriteSet};
+use crate::storage::{Child, CommitError, Seq, WriteSet};
 
 impl Inner {
     /// Whether any object of a subtree is in memory.
@@ -46,6 +46,7 @@ impl Inner {
             killed.push((remains, victim));
         }
         let deleted = set.deleted.clone();
+        let created: Vec<Child> = set.children.values().flatten().cloned().collect();
         core = slot.core.lock();
         let committed = self.storage.commit(set, core.last_write);
         core.last_write = committed.unwrap_or(core.last_write);
@@ -63,6 +64,14 @@ impl Inner {
         let owed: Vec<Asker> = deleted.iter().flat_map(|subtree| self.deferred.take_below(subtree)).collect();
         for subtree in &deleted {
             self.jobs.cancel_below(subtree);
+            self.choices.forget_below(subtree);
+        }
+        if let Ok(seq) = committed {
+            // A child that is deleted and listed again has the class that it is listed with.
+            for child in created {
+                let (choice, _) = self.choices.choose(&self.storage, &slot.path.child(&child.name), &child.class);
+                self.choices.keep(choice, seq);
+            }
         }
         drop(gate);
         for asker in owed {

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Error;
+use super::choices::Choice;
 use super::deferred::Asker;
 use super::errand::Errand;
 use super::session::{Close, Session};
@@ -203,6 +204,8 @@ pub(crate) enum Effect {
     Noted(Arc<Session>),
     /// Something that reaches other objects, or the world outside.
     Errand(Errand),
+    /// The class of an object that the turn created.
+    Chosen(Arc<Choice>),
 }
 
 impl Effect {
@@ -222,7 +225,14 @@ impl Effect {
             // Without an answer of its own it would be told nothing at all.
             Self::Handled(session) => Self::Answer(session, Answer::error(None, error.clone())),
             Self::Errand(errand) => Self::Errand(errand.failed(error)?),
-            Self::State(..) | Self::Change(..) | Self::Sockets(..) | Self::Send(_) | Self::Close(..) => return None,
+            Self::State(..)
+            | Self::Change(..)
+            | Self::Sockets(..)
+            | Self::Send(_)
+            | Self::Close(..)
+            | Self::Chosen(_) => {
+                return None;
+            }
         })
     }
 }

@@ -121,15 +121,21 @@ impl Inner {
     /// Reads the object's record, unless it is in memory.
     fn load(&self, slot: &Slot, body: &mut Body) -> Result<(), Error> {
         let mut mail = None;
-        if body.stored.as_ref().is_some_and(|stored| !stored.exists) && self.storage.load(&slot.path)?.is_some() {
-            // Its parent has listed it since it was looked at, perhaps with another class.
+        let changes = || self.choices.changes(&self.storage, &slot.path);
+        if body.stored.as_ref().is_some_and(|stored| !stored.exists && stored.looked != changes()) {
+            // Its parent may have listed it since it was looked at, perhaps with another class.
             mail = body.sleep().and_then(|(stored, _)| stored).map(|stored| stored.mail);
         }
         if body.stored.is_none() {
+            let looked = changes();
+            // Before storage: what is not chosen any more has become durable, or has failed.
+            let chosen = self.choices.class(&self.storage, &slot.path);
             let found = self.storage.load(&slot.path)?;
             let exists = found.is_some();
-            let record = found.unwrap_or_else(|| Record::new(self.registry.class_for(&slot.path)));
+            let class = || chosen.unwrap_or_else(|| self.registry.class_for(&slot.path));
+            let record = found.unwrap_or_else(|| Record::new(class()));
             let mut stored = Stored::load(&self.storage, &slot.path, record, exists)?;
+            stored.looked = looked;
             // What was handled of the inbox is handled, also where that is not durable yet.
             stored.mail = mail.unwrap_or(stored.mail);
             if !stored.pending.interrupted(self.start).is_empty() {

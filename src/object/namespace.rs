@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Error;
 use super::body::Body;
+use super::choices::Choices;
 use super::deferred::Deferrals;
 use super::errand::Errands;
 use super::event::Event;
@@ -71,6 +72,7 @@ pub(crate) struct Inner {
     pub(super) start: u64,
     pub(super) jobs: Running,
     pub(super) deferred: Deferrals,
+    pub(super) choices: Arc<Choices>,
     /// Whether inboxes are to be looked at: those from before the start, and what could not be delivered since.
     pub(super) sweep: AtomicBool,
     pub(super) metrics: Metrics,
@@ -143,6 +145,7 @@ impl Inner {
             services,
             jobs: Running::new(),
             deferred: Deferrals::default(),
+            choices: Choices::new(),
             sweep: AtomicBool::new(true),
             metrics,
             tasks,

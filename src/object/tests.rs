@@ -2,6 +2,7 @@
 
 mod alarms;
 mod broadcast;
+mod choices;
 mod resets;
 mod sockets;
 mod storage_api;

@@ -42,8 +42,19 @@ impl Stored {
         let rows = Rows::load(storage, path, record.rows.saturating_sub(runtime_rows))?;
         let state_bytes = record.state.as_ref().map_or(0, |state| state.len());
         let mail = Mail::default();
-        let mut stored =
-            Self { record, state_bytes, exists, children: None, rows, mail, pending, timers, runtime_rows, wake: None };
+        let mut stored = Self {
+            record,
+            state_bytes,
+            exists,
+            looked: 0,
+            children: None,
+            rows,
+            mail,
+            pending,
+            timers,
+            runtime_rows,
+            wake: None,
+        };
         stored.wake = stored.next_wake();
         Ok(stored)
     }

@@ -128,10 +128,8 @@ impl Turn<'_> {
             return Err(Error::new(Code::PathTooLong, text));
         }
         self.namespace.check_object_limit()?;
-        let class = match self.namespace.storage.load(&path)? {
-            Some(record) => record.class,
-            None => class.map_or_else(|| self.namespace.registry.class_for(&path), Arc::from),
-        };
+        let class = class.map_or_else(|| self.namespace.registry.class_for(&path), Arc::from);
+        let class = self.class_of(&path, class)?;
         let ordinal = self.stored.record.next_ordinal;
         let child = Child { name: name.clone(), class };
         self.listed()?.insert(ordinal, child.clone());
@@ -141,6 +139,22 @@ impl Turn<'_> {
         self.draft.children.insert(ordinal, Some(child));
         self.draft.undo.push(Undo::Created(name.clone()));
         Ok(path)
+    }
+
+    /// The class of what there is at a path, else this one.
+    fn class_of(&mut self, path: &ObjectPath, class: Arc<str>) -> Result<Arc<str>, Error> {
+        if self.draft.deleted.iter().any(|top| top.contains(path)) {
+            // Of what this turn deletes nothing is left.
+            return Ok(class);
+        }
+        let storage = &self.namespace.storage;
+        let (choice, _) = self.namespace.choices.choose(storage, path, &class);
+        if let Some(record) = storage.load(path)? {
+            return Ok(record.class);
+        }
+        let class = Arc::clone(&choice.class);
+        self.draft.effects.push(Effect::Chosen(choice));
+        Ok(class)
     }
 
     /// Takes a child off the list and deletes it with everything below it.

@@ -28,7 +28,9 @@ struct Node<const TWIN: bool> {
 #[derive(Debug, Deserialize)]
 struct Seen {
     marks: Vec<u64>,
-    children: Vec<String>,
+    class: String,
+    /// With the class that each was listed with.
+    children: Vec<(String, String)>,
 }
 
 impl<const TWIN: bool> Node<TWIN> {
@@ -47,8 +49,9 @@ impl<const TWIN: bool> Node<TWIN> {
         if turn.get::<u64>(&format!("mark {}", self.marks.len()))?.is_some() {
             return Err(Error::internal("there is a row too many"));
         }
-        let children: Vec<_> = turn.children(None)?.map(|child| child.name.to_string()).collect();
-        answer(&json!({"marks": self.marks, "children": children}))
+        let children: Vec<_> =
+            turn.children(None)?.map(|child| (child.name.to_string(), child.class.to_owned())).collect();
+        answer(&json!({"marks": self.marks, "class": Self::NAME, "children": children}))
     }
 }
 
@@ -112,8 +115,8 @@ fn draw() -> impl FnMut(&mut Random) -> Step {
             3..=6 => Step::Settle,
             7 | 8 => Step::delete(path),
             9..=11 if !parent.is_empty() => Step::call(parent, "deleteChild", child),
-            12..=15 if !parent.is_empty() => Step::call(parent, "create", child),
-            16 if !parent.is_empty() => Step::call(parent, "createTwin", child),
+            12..=14 if !parent.is_empty() => Step::call(parent, "create", child),
+            15 | 16 if !parent.is_empty() => Step::call(parent, "createTwin", child),
             17 => Step::call(path, "markAndFail", mark),
             18..=20 => Step::call(path, "later", (mark, random.below(4_000))),
             21..=23 => Step::call(path, "tell", (mark, *random.pick(&PATHS))),
@@ -187,7 +190,7 @@ fn lists_are_right(world: &World<'_>, tree: &BTreeMap<&str, Seen>) -> Result<(),
     for path in PATHS {
         let Some((parent, name)) = path.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) else { continue };
         let Some(seen) = tree.get(parent) else { continue };
-        let listed = seen.children.iter().filter(|child| *child == name).collect::<Vec<_>>();
+        let listed = seen.children.iter().filter(|(child, _)| *child == name).collect::<Vec<_>>();
         let creations = operations.iter().filter(|operation| {
             operation.call().is_some_and(|(at, method, payload)| {
                 at == parent && method.starts_with("create") && payload.as_str() == Some(name)
@@ -204,6 +207,11 @@ fn lists_are_right(world: &World<'_>, tree: &BTreeMap<&str, Seen>) -> Result<(),
         }
         if !listed.is_empty() && !exist.iter().any(|one| one == path) {
             return Err(format!("{path} is listed and does not exist"));
+        }
+        if let (Some((_, class)), Some(child)) = (listed.first(), tree.get(path))
+            && child.class != *class
+        {
+            return Err(format!("{path} is listed as {class} and is {}", child.class));
         }
     }
     for (path, seen) in tree {
