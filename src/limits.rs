@@ -211,6 +211,9 @@ pub const PREFETCH_BYTES: usize = 64 << 10;
 pub const SIM_SHRINKS: usize = 400;
 /// How long, in made time, a simulation waits for an answer before it says that there will be none.
 pub const SIM_PATIENCE: Duration = Duration::from_mins(10);
+/// How much later, in made time, a delivery comes a second time in a simulation: what was deleted or has slept in between
+/// must not notice.
+pub const SIM_REPEAT: Duration = Duration::from_secs(5);
 /// Objects of a simulation, and children of one.
 pub const SIM_OBJECTS: u64 = 1 << 20;
 /// Bytes that one object of a simulation may store.

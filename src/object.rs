@@ -20,6 +20,7 @@
 //! | `replies`, `deferred` | answers that an object waits for, and those that it owes |
 //! | `jobs`, `outside` | work outside of turns, and HTTP |
 //! | `services` | what comes from outside: time, randomness, jobs, HTTP |
+//! | `faults` | what may go wrong on the way, in a simulation |
 //! | `timed` | what is due: alarms and schedules |
 //! | `wakes` | who is woken when |
 //! | `body`, `children`, `rows` | what an object has in memory |
@@ -45,6 +46,7 @@ mod deletion;
 mod errand;
 mod error;
 mod event;
+mod faults;
 mod handle;
 mod idle;
 mod inbox;
@@ -72,6 +74,8 @@ pub use class::{Class, Replied, append_json, json, read, unknown_method};
 pub use deferred::Deferred;
 pub use error::Error;
 pub use event::Caller;
+pub use faults::Faults;
+pub(crate) use faults::{Delivery, Fault};
 pub use namespace::Options;
 pub use outside::response;
 pub use registry::{Registry, RegistryError};

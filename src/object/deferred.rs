@@ -121,11 +121,11 @@ impl Deferrals {
         std::mem::take(&mut state.owed).into_values().map(|owed| owed.asker).collect()
     }
 
-    fn take_overdue(&self, now: Instant) -> Vec<Asker> {
+    fn take_overdue(&self, now: Instant) -> Vec<(ObjectPath, Asker)> {
         let mut state = self.0.lock();
         let mut overdue = Vec::new();
         while let Some((_, path, id)) = state.by_time.first().filter(|(until, ..)| *until <= now).cloned() {
-            overdue.extend(state.take((path, id)));
+            overdue.extend(state.take((path.clone(), id)).map(|asker| (path, asker)));
         }
         overdue
     }
@@ -142,8 +142,8 @@ impl State {
 impl Inner {
     /// Answers whoever has waited too long.
     pub(super) fn pay_overdue(self: &Arc<Self>) {
-        for asker in self.deferred.take_overdue(Instant::now()) {
-            self.pay(asker, Err(Error::timed_out()));
+        for (path, asker) in self.deferred.take_overdue(Instant::now()) {
+            self.pay(asker, Err(Error::timed_out(path)));
         }
     }
 }

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::Error;
 use super::deferred::{Asked, Asker};
 use super::event::Event;
+use super::faults::{Delivery, Fault};
 use super::jobs::Assignment;
 use super::namespace::{Inner, Slot};
 use super::slot::{Life, Posted};
@@ -134,7 +135,8 @@ impl Inner {
             Errand::Frame(to, frame) => to.iter().for_each(|slot| self.forward(slot, frame.clone())),
             Errand::Tell { to, message } => {
                 let sender = slot.path.clone();
-                if self.post_aside(&to, Event::Tell { sender, message }).is_some() {
+                let lost = self.services.faults.of(Delivery::Tell) == Some(Fault::Lost);
+                if lost || self.post_aside(&to, Event::Tell { sender, message }).is_some() {
                     self.metrics.overloaded.inc();
                 }
             }
@@ -146,7 +148,7 @@ impl Inner {
                 let refused = self.post_aside(&to, Event::Call { method, payload, asker });
                 if let Some(Event::Call { asker: Asker::Object(asked), .. }) = refused {
                     self.metrics.overloaded.inc();
-                    self.reply(&asked, Err(Error::overloaded()));
+                    self.reply(&asked, Err(Error::overloaded(&to)));
                 }
             }
             Errand::Answer(asked, result) => self.reply(&asked, result),
@@ -178,6 +180,10 @@ impl Inner {
 
     /// Tells an object what came of what it asked for. Its room is reserved; should even that be full, time runs out.
     pub(super) fn reply(self: &Arc<Self>, asked: &Asked, result: Result<Vec<u8>, Error>) {
+        if let Some(Fault::Again(after)) = self.services.faults.of(Delivery::Answer) {
+            let (to, again) = (asked.caller.clone(), Event::Replied { id: asked.id, result: result.clone() });
+            self.repeat(after, move |namespace| drop(namespace.post_aside(&to, again)));
+        }
         let event = Event::Replied { id: asked.id, result };
         if self.post_aside(&asked.caller, event).is_some() {
             tracing::error!(path = %asked.caller, "an answer was dropped: the mailbox is full to the last place");
@@ -201,8 +207,7 @@ impl Inner {
 
     /// Posts an event to a slot; somebody else runs its turn.
     pub(super) fn post_to(self: &Arc<Self>, slot: &Arc<Slot>, event: Event) -> Aside {
-        let room = event.room();
-        let posted = slot.core.lock().post(event, room);
+        let posted = self.put(slot, &mut slot.core.lock(), event);
         match posted {
             Posted::Queued => Aside::Taken,
             Posted::Run(body) => {

@@ -138,7 +138,7 @@ impl Inner {
             stored.looked = looked;
             // What was handled of the inbox is handled, also where that is not durable yet.
             stored.mail = mail.unwrap_or(stored.mail);
-            if !stored.pending.interrupted(self.start).is_empty() {
+            if stored.pending.interrupted(self.start).next().is_some() {
                 Self::post_later(slot, Event::Overdue);
             }
             body.stored = Some(stored);

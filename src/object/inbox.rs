@@ -16,6 +16,7 @@ use super::body::Body;
 use super::commit::Run;
 use super::errand::{Aside, Errand};
 use super::event::{Caller, Effect, Event};
+use super::faults::{Delivery, Fault};
 use super::instance::Input;
 use super::namespace::{Inner, Slot};
 use super::replies::any_pending;
@@ -102,6 +103,14 @@ impl Outbox {
 impl Inner {
     /// Tells an object that there is mail, unless that is waiting for it already.
     pub(super) fn notify(self: &Arc<Self>, path: &ObjectPath) {
+        match self.services.faults.of(Delivery::Notice) {
+            Some(Fault::Lost) => return self.sweep_inboxes(),
+            Some(Fault::Again(after)) => {
+                let path = path.clone();
+                self.repeat(after, move |namespace| namespace.notify(&path));
+            }
+            Some(Fault::Full) | None => {}
+        }
         loop {
             let slot = self.slot(path);
             if slot.mail.swap(true, Ordering::AcqRel) {

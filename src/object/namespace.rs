@@ -81,10 +81,12 @@ pub(crate) struct Inner {
     runtime: Handle,
 }
 
+type Mailbox = Core<Event, Box<Body>>;
+
 /// The place of one object in memory.
 pub(crate) struct Slot {
     pub(super) path: ObjectPath,
-    pub(super) core: Mutex<Core<Event, Box<Body>>>,
+    pub(super) core: Mutex<Mailbox>,
     /// What is to be done behind its commits.
     pub(super) errands: Mutex<Errands>,
     /// Whether an [`Event::Inbox`] waits in the mailbox.
@@ -209,8 +211,7 @@ impl Inner {
         {
             let mut core = slot.core.lock();
             while let Some(event) = events.pop_front() {
-                let room = event.room();
-                let (event, refused) = match core.post(event, room) {
+                let (event, refused) = match self.put(slot, &mut core, event) {
                     Posted::Run(taken) => {
                         body = Some(taken);
                         continue;
@@ -233,6 +234,15 @@ impl Inner {
         offered
     }
 
+    /// Puts an event into a mailbox.
+    pub(super) fn put(&self, slot: &Slot, core: &mut Mailbox, event: Event) -> Posted<Event, Box<Body>> {
+        if self.services.faults.fills(&slot.path, &event) && core.life() == Life::Alive {
+            return Posted::Full(event);
+        }
+        let room = event.room();
+        core.post(event, room)
+    }
+
     /// Posts one event to a path; a full mailbox refuses it, which its sender is told.
     pub(super) fn post(self: &Arc<Self>, path: &ObjectPath, event: Event) {
         let mut events = VecDeque::from([event]);
@@ -246,7 +256,8 @@ impl Inner {
                 }
                 Offered::Full => {
                     self.metrics.overloaded.inc();
-                    let refused = events.into_iter().filter_map(|event| event.refuse(Error::overloaded())).collect();
+                    let refused =
+                        events.into_iter().filter_map(|event| event.refuse(Error::overloaded(path))).collect();
                     return self.release(&slot, refused, Seq::NONE);
                 }
             }

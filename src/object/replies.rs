@@ -40,6 +40,9 @@ pub(super) struct Waiting {
     pub(super) hops: u8,
     /// JSON of whoever asked.
     pub(super) note: Box<str>,
+    /// What is to answer, as people call it.
+    #[serde(default)]
+    pub(super) who: Box<str>,
 }
 
 /// The answers that one object waits for, as of its last turn.
@@ -97,13 +100,15 @@ impl Pending {
     }
 
     /// Those whose time is up, the first one first.
-    pub(super) fn expired(&self, now: u64) -> Vec<u64> {
-        self.deadlines.iter().take_while(|(deadline, _)| *deadline <= now).map(|(_, id)| *id).collect()
+    pub(super) fn expired(&self, now: u64) -> impl Iterator<Item = (u64, &str)> {
+        let expired = self.deadlines.iter().take_while(move |(deadline, _)| *deadline <= now);
+        expired.map(|(_, id)| (*id, self.waiting.get(id).map_or("", |waiting| &*waiting.who)))
     }
 
     /// Those that an earlier start of the server was to answer, and nobody will.
-    pub(super) fn interrupted(&self, start: u64) -> Vec<u64> {
-        self.waiting.iter().filter(|(_, waiting)| waiting.start != start).map(|(id, _)| *id).collect()
+    pub(super) fn interrupted(&self, start: u64) -> impl Iterator<Item = (u64, &str)> {
+        let interrupted = self.waiting.iter().filter(move |(_, waiting)| waiting.start != start);
+        interrupted.map(|(id, waiting)| (*id, &*waiting.who))
     }
 }
 
@@ -187,8 +192,8 @@ impl Inner {
     pub(super) fn answer_overdue(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run) {
         let now = self.services.clock.now();
         let Some(stored) = &body.stored else { return };
-        let interrupted = stored.pending.interrupted(self.start).into_iter().map(|id| (id, Error::interrupted()));
-        let expired = stored.pending.expired(now).into_iter().map(|id| (id, Error::timed_out()));
+        let interrupted = stored.pending.interrupted(self.start).map(|(id, who)| (id, Error::interrupted(who)));
+        let expired = stored.pending.expired(now).map(|(id, who)| (id, Error::timed_out(who)));
         let overdue: Vec<_> = interrupted.chain(expired).collect();
         for (id, error) in overdue {
             if run.is_full() {

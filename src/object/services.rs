@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::Error;
+use super::{Error, Faults};
 use crate::clock::{Clock, Random};
 use crate::protocol::Code;
 
@@ -23,12 +23,20 @@ pub struct Services {
     pub jobs: Jobs,
     /// What [`Turn::http`](super::Turn::http) sends.
     pub http: Http,
+    /// What goes wrong on the way to an object; nothing, but in a simulation.
+    pub faults: Faults,
 }
 
 impl Default for Services {
     /// The system's time and randomness, no jobs, and no HTTP.
     fn default() -> Self {
-        Self { clock: Clock::system(), random: Random::system(), jobs: Jobs::default(), http: Http::default() }
+        Self {
+            clock: Clock::system(),
+            random: Random::system(),
+            jobs: Jobs::default(),
+            http: Http::default(),
+            faults: Faults::default(),
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::Turn;
 use crate::limits::{
-    CALL_HOPS, CALL_TIME, DEFERRED, ERRANDS_PER_TURN, JOB_TIME, JOBS_PER_OBJECT, LONGEST_WAIT, MESSAGE_BYTES,
-    NOTE_BYTES, PENDING, WRITE_SET_BYTES,
+    CALL_HOPS, CALL_TIME, DEFERRED, ERRANDS_PER_TURN, HOST_NAME_BYTES, JOB_TIME, JOBS_PER_OBJECT, LONGEST_WAIT,
+    MESSAGE_BYTES, NOTE_BYTES, PENDING, WRITE_SET_BYTES,
 };
 use crate::object::Error;
 use crate::object::deferred::{Asked, Deferred};
@@ -157,7 +157,7 @@ impl Turn<'_> {
         let message: Box<str> = encode("the message", message)?.into();
         let said = self.draft.said.sends();
         self.stored.mail.admit(&self.namespace.storage, self.path, said)?;
-        self.draft.count_row(message.len())?;
+        self.draft.count_row(self.path, message.len())?;
         let news = self.draft.said.sends.last().is_none_or(|(send, _)| send.target != *to);
         self.draft
             .said
@@ -197,7 +197,7 @@ impl Turn<'_> {
         }
         let payload = encode("the payload", payload)?;
         self.count_errand()?;
-        let (id, _) = self.ask(ask, CALL_TIME, false)?;
+        let (id, _) = self.ask(to.to_string(), ask, CALL_TIME, false)?;
         let asked = Asked { caller: self.path.clone(), id, hops: self.hops + 1 };
         let call = Errand::Call { to: to.clone(), method: method.into(), payload, asked };
         self.draft.effects.push(Effect::Errand(call));
@@ -213,7 +213,7 @@ impl Turn<'_> {
     pub fn run<T: Serialize + ?Sized>(&mut self, job: &str, input: &T, ask: Ask) -> Result<u64, Error> {
         let input = encode("the input", input)?;
         let work = self.namespace.services.jobs.work(job, input)?;
-        self.start(work, ask)
+        self.start(format!("job `{job}`"), work, ask)
     }
 
     /// Sends a request to another server, once this turn is durable. The response comes as the answer of a [`Turn::call`]
@@ -235,7 +235,9 @@ impl Turn<'_> {
             return Err(too_long("the body", request.body().len()));
         }
         let http = self.namespace.services.http.clone();
-        self.start(Box::new(move || Box::pin(async move { outside::encode(&http.send(request).await?) })), ask)
+        // Nothing else of an address is for others to read.
+        let host: String = request.uri().host().unwrap_or("a server").chars().take(HOST_NAME_BYTES).collect();
+        self.start(host, Box::new(move || Box::pin(async move { outside::encode(&http.send(request).await?) })), ask)
     }
 
     /// Stops waiting for an answer: it will not come, and a job is dropped wherever it is. Answers whether it was waited
@@ -284,7 +286,7 @@ impl Turn<'_> {
         owed
     }
 
-    fn start(&mut self, work: Work, ask: Ask) -> Result<u64, Error> {
+    fn start(&mut self, who: String, work: Work, ask: Ask) -> Result<u64, Error> {
         let asked = self.draft.said.asked.iter().filter(|(_, waiting, _)| waiting.job).count();
         if self.stored.pending.jobs() + asked >= JOBS_PER_OBJECT {
             let text = format!("jobs limit reached: {} has {JOBS_PER_OBJECT} under way; the limit is that", self.path);
@@ -292,13 +294,14 @@ impl Turn<'_> {
         }
         let place = self.namespace.jobs.place()?;
         self.count_errand()?;
-        let (id, timeout) = self.ask(ask, JOB_TIME, true)?;
-        self.draft.effects.push(Effect::Errand(Errand::Start(Assignment { id, work, timeout, place })));
+        let (id, timeout) = self.ask(who.clone(), ask, JOB_TIME, true)?;
+        let assignment = Assignment { id, who: who.into(), work, timeout, place };
+        self.draft.effects.push(Effect::Errand(Errand::Start(assignment)));
         Ok(id)
     }
 
-    /// Waits for an answer: its number, and for how long.
-    fn ask(&mut self, ask: Ask, usual: Duration, job: bool) -> Result<(u64, Duration), Error> {
+    /// Waits for the answer of `who`: its number, and for how long.
+    fn ask(&mut self, who: String, ask: Ask, usual: Duration, job: bool) -> Result<(u64, Duration), Error> {
         let said = &self.draft.said;
         if self.stored.pending.len() + said.asked.len() >= PENDING {
             let text = format!("pending limit reached: {} waits for {PENDING} answers; the limit is that", self.path);
@@ -314,10 +317,10 @@ impl Turn<'_> {
         if note.len() > NOTE_BYTES {
             return Err(Error::bad_request(format!("the note is {} bytes; the limit is {NOTE_BYTES}", note.len())));
         }
-        self.draft.count_row(note.len())?;
+        self.draft.count_row(self.path, note.len() + who.len())?;
         let (id, start, hops) = (self.number(), self.namespace.start, self.hops);
         let deadline = self.now().saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
-        let waiting = Waiting { job, deadline, start, hops, note };
+        let waiting = Waiting { job, deadline, start, hops, note, who: who.into() };
         let row = rmp_serde::to_vec(&waiting)
             .map_err(|error| Error::internal(format!("a pending answer cannot be encoded: {error}")))?;
         self.draft.said.asked.push((id, waiting, row.into()));
@@ -333,8 +336,10 @@ impl Turn<'_> {
     /// Counts what goes out towards the bound of a turn.
     fn count_errand(&mut self) -> Result<(), Error> {
         if self.draft.said.errands >= ERRANDS_PER_TURN {
-            let text =
-                format!("one turn sends more than {ERRANDS_PER_TURN} messages; send less in each of several turns");
+            let text = format!(
+                "one turn of {} sends more than {ERRANDS_PER_TURN} messages; send less in each of several",
+                self.path
+            );
             return Err(Error::new(Code::TooLarge, text));
         }
         self.draft.said.errands += 1;
@@ -344,10 +349,10 @@ impl Turn<'_> {
 
 impl super::Draft {
     /// Counts what is no row of the class towards the bounds of a turn.
-    fn count_row(&mut self, bytes: usize) -> Result<(), Error> {
-        self.check_rows(1)?;
+    fn count_row(&mut self, path: &ObjectPath, bytes: usize) -> Result<(), Error> {
+        self.check_rows(path, 1)?;
         if self.row_bytes + bytes > WRITE_SET_BYTES {
-            return Err(super::storage::too_much(&format!("more than {WRITE_SET_BYTES} bytes")));
+            return Err(super::storage::too_much(path, &format!("more than {WRITE_SET_BYTES} bytes")));
         }
         self.row_bytes += bytes;
         Ok(())

@@ -121,7 +121,7 @@ impl Turn<'_> {
                 self.path, self.stored.record.children, limits.children_per_object
             )));
         }
-        self.draft.check_rows(2)?;
+        self.draft.check_rows(self.path, 2)?;
         let path = self.path.child(name);
         if path.as_str().len() > PATH_BYTES {
             let text = path::Error::TooLong(path.as_str().len()).to_string();
