@@ -39,6 +39,12 @@ pub const ERRANDS_PER_TURN: usize = 10_000;
 pub const ERRANDS: usize = 65_536;
 /// Durable messages of one sender that wait to be handled (CO1).
 pub const OUTBOX_MESSAGES: u64 = 10_000;
+/// The same in bytes: as much as may wait for the writer, and not the 10 GB that so many of the largest would be.
+pub const OUTBOX_BYTES: u64 = 64 << 20;
+/// Inboxes that are told at once that messages wait, beside those that senders tell; others wait for one of these.
+pub const INBOXES_AT_ONCE: usize = 1_024;
+/// Inboxes that are remembered because they could not be read; with more, all are looked through.
+pub const INBOXES_MISSED: usize = 4_096;
 /// Messages of an inbox that are read and handled at once, before other events of the object get their turns.
 pub const INBOX_MESSAGES: usize = 64;
 /// How often it is looked for what could not be delivered at its time: inboxes, and answers that nobody gave.

@@ -29,6 +29,7 @@
 //! | `activity` | what a class did in the last minute |
 //! | `session` | one socket: frames that wait for their commits |
 //! | `idle` | who sleeps when |
+//! | `doing` | what a turn does that does not end |
 //! | `pulse` | attending to sockets during long turns |
 //! | `stub` | the handle that the edge holds |
 //!
@@ -43,6 +44,7 @@ mod class;
 mod commit;
 mod deferred;
 mod deletion;
+mod doing;
 mod errand;
 mod error;
 mod event;

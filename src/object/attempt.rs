@@ -70,6 +70,7 @@ impl Inner {
         }
         let tells_state = live.definition.tells_state;
         let whole = tells_state && source.sender.is_some_and(|sender| sender.version() == Version::V1);
+        slot.doing.begin(input.name());
         let result = catch_unwind(AssertUnwindSafe(|| {
             let output = live.class.deliver(&mut turn, input)?;
             let state = match turn.draft.published {
@@ -169,6 +170,7 @@ impl Inner {
             if new > STATE_BYTES {
                 return Err(Error::new(Code::TooLarge, format!("state is {new} bytes; the limit is {STATE_BYTES}")));
             }
+            live.definition.check(&run.scratch)?;
             stored.record.bytes = (stored.record.bytes + new as u64).saturating_sub(old as u64);
             live.definition.state_operations.inc();
         }

@@ -74,9 +74,15 @@ struct State {
     stopping: bool,
 }
 
-struct Owed {
-    asker: Asker,
+pub(super) struct Owed {
+    pub(super) asker: Asker,
     until: Instant,
+}
+
+/// An answer that was owed, and by whom.
+pub(super) struct Debt {
+    key: (ObjectPath, u64),
+    pub(super) owed: Owed,
 }
 
 impl Deferrals {
@@ -93,7 +99,7 @@ impl Deferrals {
     }
 
     pub(super) fn take(&self, path: &ObjectPath, id: u64) -> Option<Asker> {
-        self.0.lock().take((path.clone(), id))
+        self.0.lock().take((path.clone(), id)).map(|owed| owed.asker)
     }
 
     pub(super) fn contains(&self, path: &ObjectPath, id: u64) -> bool {
@@ -106,11 +112,24 @@ impl Deferrals {
     }
 
     /// Those of a subtree that is being deleted.
-    pub(super) fn take_below(&self, subtree: &ObjectPath) -> Vec<Asker> {
+    pub(super) fn take_below(&self, subtree: &ObjectPath) -> Vec<Debt> {
         let mut state = self.0.lock();
         let below = state.owed.range((subtree.clone(), 0)..).map(|(key, _)| key.clone());
         let keys: Vec<_> = below.take_while(|(path, _)| subtree.contains(path)).collect();
-        keys.into_iter().filter_map(|key| state.take(key)).collect()
+        keys.into_iter().filter_map(|key| Some(Debt { owed: state.take(key.clone())?, key })).collect()
+    }
+
+    /// The deletion has failed. They come back when the server is stopping.
+    pub(super) fn put_back(&self, debts: Vec<Debt>) -> Vec<Debt> {
+        let mut state = self.0.lock();
+        if state.stopping {
+            return debts;
+        }
+        for Debt { key, owed } in debts {
+            state.by_time.insert((owed.until, key.0.clone(), key.1));
+            state.owed.insert(key, owed);
+        }
+        Vec::new()
     }
 
     /// All of them; from here on there are no new ones.
@@ -125,17 +144,17 @@ impl Deferrals {
         let mut state = self.0.lock();
         let mut overdue = Vec::new();
         while let Some((_, path, id)) = state.by_time.first().filter(|(until, ..)| *until <= now).cloned() {
-            overdue.extend(state.take((path.clone(), id)).map(|asker| (path, asker)));
+            overdue.extend(state.take((path.clone(), id)).map(|owed| (path, owed.asker)));
         }
         overdue
     }
 }
 
 impl State {
-    fn take(&mut self, key: (ObjectPath, u64)) -> Option<Asker> {
-        let Owed { asker, until } = self.owed.remove(&key)?;
-        self.by_time.remove(&(until, key.0, key.1));
-        Some(asker)
+    fn take(&mut self, key: (ObjectPath, u64)) -> Option<Owed> {
+        let owed = self.owed.remove(&key)?;
+        self.by_time.remove(&(owed.until, key.0, key.1));
+        Some(owed)
     }
 }
 

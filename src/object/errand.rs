@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::Error;
 use super::deferred::{Asked, Asker};
+use super::deletion::Ended;
 use super::event::Event;
 use super::faults::{Delivery, Fault};
 use super::jobs::Assignment;
@@ -31,8 +32,10 @@ pub(crate) enum Errand {
     Mail(ObjectPath),
     /// Messages of the object's own inbox were handled; whether there may be more.
     Handled { more: bool },
-    /// What became of an inbox is not known: all of them are looked at.
-    Sweep,
+    /// What became of the message to this object is not known.
+    Missed(ObjectPath),
+    /// What became of the object's own inbox is not known.
+    Unread,
     /// A call of another object.
     Call { to: ObjectPath, method: Box<str>, payload: Box<RawValue>, asked: Asked },
     /// The answer to a call of another object.
@@ -45,14 +48,20 @@ pub(crate) enum Errand {
     Start(Assignment),
     /// A job is not wanted any more.
     Cancel(u64),
+    /// A subtree is deleted, and with it this.
+    Ended(Ended),
+    /// It is not, and with it nothing.
+    Spared(Ended),
 }
 
 impl Errand {
     /// What becomes of it when its turn could not be committed.
     pub(crate) fn failed(self, error: &Error) -> Option<Self> {
         match self {
-            Self::Mail(_) | Self::Handled { .. } | Self::Sweep => Some(Self::Sweep),
+            Self::Mail(to) | Self::Missed(to) => Some(Self::Missed(to)),
+            Self::Handled { .. } | Self::Unread => Some(Self::Unread),
             Self::Answer(asked, _) => Some(Self::Answer(asked, Err(error.clone()))),
+            Self::Ended(ended) | Self::Spared(ended) => Some(Self::Spared(ended)),
             Self::Owe(id) | Self::Pay(id, _) => Some(Self::Pay(id, Err(error.clone()))),
             // What would wait for their answers was not committed either.
             Self::Frame(..) | Self::Tell { .. } | Self::Call { .. } | Self::Start(_) | Self::Cancel(_) => None,
@@ -142,7 +151,8 @@ impl Inner {
             }
             Errand::Mail(to) => self.notify(&to),
             Errand::Handled { more: true } => self.notify(&slot.path),
-            Errand::Sweep => self.sweep_inboxes(),
+            Errand::Missed(to) => self.undelivered.look_at(&to),
+            Errand::Unread => self.undelivered.look_at(&slot.path),
             Errand::Call { to, method, payload, asked } => {
                 let asker = Asker::Object(asked);
                 let refused = self.post_aside(&to, Event::Call { method, payload, asker });
@@ -166,6 +176,8 @@ impl Inner {
                 }
             }
             Errand::Cancel(id) => self.jobs.cancel(&slot.path, id),
+            Errand::Ended(ended) => self.end(ended),
+            Errand::Spared(ended) => self.spare(ended),
         }
     }
 

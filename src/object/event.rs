@@ -53,8 +53,9 @@ pub(crate) enum Event {
     Forward(Frame),
     /// A message of another object, at most once.
     Tell { sender: ObjectPath, message: Box<RawValue> },
-    /// Durable messages wait; at most one such event does.
-    Inbox,
+    /// Durable messages wait; at most one such event does. The place among those that are told at once, if it has one, is
+    /// given back when it is handled.
+    Inbox(Option<OwnedSemaphorePermit>),
     /// The answer to what the object has asked for.
     Replied { id: u64, result: Result<Vec<u8>, Error> },
     /// Answers are due that nobody else will give.
@@ -77,7 +78,7 @@ impl Event {
             | Self::Tell { .. } => Room::Ordinary,
             Self::Open(..)
             | Self::Close(..)
-            | Self::Inbox
+            | Self::Inbox(_)
             | Self::Replied { .. }
             | Self::Overdue
             | Self::Wake(_)
@@ -97,7 +98,7 @@ impl Event {
             | Self::Close(..)
             | Self::Tell { .. } => true,
             // Of the first four it is found out first whether there is anything for the class.
-            Self::Inbox
+            Self::Inbox(_)
             | Self::Replied { .. }
             | Self::Overdue
             | Self::Wake(_)
@@ -121,7 +122,7 @@ impl Event {
             Self::Message(session, frame) => Effect::Answer(session, Answer::error(id_of(&frame), error)),
             Self::Open(session, _) => Effect::Refuse(session, error),
             // The messages are still there.
-            Self::Inbox => Effect::Errand(Errand::Sweep),
+            Self::Inbox(_) => Effect::Errand(Errand::Unread),
             Self::Broken(..)
             | Self::Close(..)
             | Self::Forward(_)

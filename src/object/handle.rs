@@ -29,7 +29,7 @@ impl Inner {
         match event {
             Event::Wake(_) => slot.waking.store(false, Ordering::Relaxed),
             // Before the inbox is read: a message that comes now is either seen then, or brings another event.
-            Event::Inbox => slot.mail.store(false, Ordering::Release),
+            Event::Inbox(_) => slot.mail.store(false, Ordering::Release),
             _ => {}
         }
         let event = Self::settle(body, run, event)?;
@@ -69,7 +69,10 @@ impl Inner {
             // It is among those that are gone.
             Event::Close(..) => {}
             Event::Tell { sender, message } => self.hear(slot, body, run, sender, &message),
-            Event::Inbox => self.read_inbox(slot, body, run),
+            Event::Inbox(place) => {
+                self.read_inbox(slot, body, run);
+                drop(place);
+            }
             Event::Replied { id, result } => self.replied(slot, body, run, id, result.as_deref().map_err(Clone::clone)),
             Event::Overdue => self.answer_overdue(slot, body, run),
             Event::Wake(place) => self.wake(slot, body, run, place),

@@ -61,11 +61,14 @@ impl Idle {
         due
     }
 
-    fn look(&self, namespace: &Inner, slot: &Arc<Slot>) {
+    pub(super) fn look(&self, namespace: &Inner, slot: &Arc<Slot>) {
         slot.watched.store(false, Ordering::Relaxed);
         let last_event = slot.last_event.load(Ordering::Relaxed);
         let idle = self.now().saturating_sub(last_event);
         let asleep = u128::from(idle) >= HIBERNATE_AFTER.as_millis() && namespace.hibernate(slot);
+        if !asleep && u128::from(idle) >= HIBERNATE_AFTER.as_millis() {
+            namespace.notice(slot, Duration::from_millis(idle));
+        }
         if !asleep && !slot.watched.swap(true, Ordering::Relaxed) {
             self.watch(slot, last_event.max(self.now().saturating_sub(9_000)));
         }

@@ -54,12 +54,11 @@ impl Running {
         }
     }
 
-    /// Those of a subtree that is being deleted.
-    pub(super) fn cancel_below(&self, subtree: &ObjectPath) {
-        let mut tokens = self.tokens.lock();
+    /// Those of a subtree.
+    pub(super) fn below(&self, subtree: &ObjectPath) -> Vec<(ObjectPath, u64)> {
+        let tokens = self.tokens.lock();
         let below = tokens.range((subtree.clone(), 0)..).map(|(key, _)| key.clone());
-        let keys: Vec<_> = below.take_while(|(path, _)| subtree.contains(path)).collect();
-        keys.into_iter().filter_map(|key| tokens.remove(&key)).for_each(|token| token.cancel());
+        below.take_while(|(path, _)| subtree.contains(path)).collect()
     }
 
     /// How many are under way.

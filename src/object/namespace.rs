@@ -21,9 +21,11 @@ use super::Error;
 use super::body::Body;
 use super::choices::Choices;
 use super::deferred::Deferrals;
+use super::doing::Doing;
 use super::errand::Errands;
 use super::event::Event;
 use super::idle::Idle;
+use super::inbox::Undelivered;
 use super::jobs::Running;
 use super::pulse::Pulse;
 use super::registry::Registry;
@@ -73,8 +75,7 @@ pub(crate) struct Inner {
     pub(super) jobs: Running,
     pub(super) deferred: Deferrals,
     pub(super) choices: Arc<Choices>,
-    /// Whether inboxes are to be looked at: those from before the start, and what could not be delivered since.
-    pub(super) sweep: AtomicBool,
+    pub(super) undelivered: Undelivered,
     pub(super) metrics: Metrics,
     tasks: TaskTracker,
     /// Where turns run that no edge runs: the writer, which wakes them, is no thread of it.
@@ -101,6 +102,8 @@ pub(crate) struct Slot {
     pub(super) last_event: AtomicU64,
     /// Whether an [`Event::Wake`] waits in the mailbox.
     pub(super) waking: AtomicBool,
+    /// What its turn is doing.
+    pub(super) doing: Doing,
     namespace: std::sync::Weak<Inner>,
 }
 
@@ -148,7 +151,7 @@ impl Inner {
             jobs: Running::new(),
             deferred: Deferrals::default(),
             choices: Choices::new(),
-            sweep: AtomicBool::new(true),
+            undelivered: Undelivered::new(),
             metrics,
             tasks,
             runtime: Handle::current(),
@@ -190,6 +193,7 @@ impl Inner {
                     watched: AtomicBool::new(false),
                     last_event: AtomicU64::new(0),
                     waking: AtomicBool::new(false),
+                    doing: Doing::default(),
                     namespace: Arc::downgrade(self),
                 });
                 self.index.lock().insert(path.clone());

@@ -58,9 +58,9 @@ impl Inner {
                     return;
                 }
                 Next::Rest => return,
-                Next::Dead(body) => {
+                Next::Dead(body, events) => {
                     let end = self.end_of(slot);
-                    self.bury(slot, Vec::new(), Some(body), end);
+                    self.bury(slot, events, Some(body), end);
                     return;
                 }
                 Next::Run(taken, events) => {

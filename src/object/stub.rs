@@ -68,7 +68,10 @@ impl Namespace {
     /// Delivers what waits from before the start, and what could not be delivered at its time, for as long as the future is
     /// polled.
     pub fn deliveries(&self) -> impl Future<Output = ()> + Send + 'static {
-        inbox::deliver(Arc::clone(&self.0))
+        let (deliver, pay) = (inbox::deliver(Arc::clone(&self.0)), inbox::pay(Arc::clone(&self.0)));
+        async move {
+            tokio::join!(deliver, pay);
+        }
     }
 
     /// Ends what the server's end must not wait for: jobs, and answers that are owed.

@@ -3,8 +3,11 @@
 mod alarms;
 mod broadcast;
 mod choices;
+mod ends;
+mod promises;
 mod resets;
 mod sockets;
+mod stepped;
 mod storage_api;
 mod talk;
 

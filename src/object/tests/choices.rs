@@ -1,18 +1,15 @@
 //! FP2, FP9: the class that a parent lists its child with is the child's own, whoever of the two comes first.
 
 use std::sync::{Arc, Barrier};
-use std::task::Poll;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
-use tokio_util::task::TaskTracker;
 
-use super::roomy;
-use crate::metrics::Metrics;
-use crate::object::{Class, Error, Namespace, Registry, Services, Turn, json, read, unknown_method};
+use super::stepped::World;
+use crate::object::{Class, Error, Registry, Services, Turn, json, read, unknown_method};
 use crate::path::{ObjectName, ObjectPath};
-use crate::storage::{self, Fate, Stepper, Storage};
+use crate::storage::Fate;
 
 /// What a turn that is told `hold` waits for: once to say that it is there, once to go on.
 static HELD: Mutex<Option<Arc<Barrier>>> = Mutex::new(None);
@@ -54,57 +51,16 @@ impl<const TWIN: bool> Class for Node<TWIN> {
     }
 }
 
-struct World {
-    namespace: Namespace,
-    stepper: Stepper,
-    _data: tempfile::TempDir,
-}
-
-/// What came of a call, once it is known.
-type Call = tokio::task::JoinHandle<Result<Vec<u8>, Error>>;
-
-impl World {
-    fn new() -> Self {
-        let (data, metrics) = (tempfile::tempdir().expect("a directory"), Metrics::new());
-        let files = storage::Options { data_dir: data.path().to_owned(), sync: false, ..storage::Options::default() };
-        let (storage, stepper) = Storage::stepped(files, &metrics).expect("storage opens");
-        let mut registry = Registry::new::<Node<false>>(&metrics).expect("a registry");
-        registry.add::<Node<true>>().expect("another class");
-        let (services, tasks) = (Services::default(), TaskTracker::new());
-        Self { namespace: Namespace::new(storage, registry, roomy(), metrics, services, &tasks), stepper, _data: data }
-    }
-
-    /// Begins a call, whose turn is over when this returns.
-    async fn begin<T: Serialize>(&self, path: &str, method: &str, payload: T) -> Call {
-        let (namespace, path) = (self.namespace.clone(), ObjectPath::parse(path).expect("a path"));
-        let (method, payload) = (method.to_owned(), to_raw_value(&payload).expect("JSON"));
-        let mut call = Box::pin(async move { namespace.call(&path, &method, payload).await });
-        let begun = futures_util::poll!(&mut call);
-        self.namespace.0.spawn(async move {
-            match begun {
-                Poll::Ready(result) => result,
-                Poll::Pending => call.await,
-            }
-        })
-    }
-
-    async fn end(&mut self, call: Call) -> Result<String, Error> {
-        while !call.is_finished() {
-            self.stepper.step(100, Fate::Durable);
-            tokio::task::yield_now().await;
-        }
-        Ok(String::from_utf8(call.await.expect("no panic")?).expect("text"))
-    }
-
-    async fn ask(&mut self, path: &str, method: &str) -> String {
-        let call = self.begin(path, method, ()).await;
-        self.end(call).await.expect(method)
-    }
+fn world() -> World {
+    World::of(Services::default(), |metrics| {
+        let mut registry = Registry::new::<Node<false>>(metrics)?;
+        registry.add::<Node<true>>().map(|()| registry)
+    })
 }
 
 #[tokio::test]
 async fn fp2_a_child_whose_first_write_is_on_its_way_is_listed_with_its_own_class() {
-    let mut world = World::new();
+    let mut world = world();
     let write = world.begin("/a/b", "hear", 1).await;
     let list = world.begin("/a", "list", ()).await;
     world.end(write).await.expect("a write");
@@ -115,7 +71,7 @@ async fn fp2_a_child_whose_first_write_is_on_its_way_is_listed_with_its_own_clas
 
 #[tokio::test]
 async fn fp2_a_child_whose_listing_is_on_its_way_has_the_class_it_is_listed_with() {
-    let mut world = World::new();
+    let mut world = world();
     let list = world.begin("/a", "list", ()).await;
     let write = world.begin("/a/b", "hear", 1).await;
     world.end(write).await.expect("a write");
@@ -128,7 +84,7 @@ async fn fp2_a_child_whose_listing_is_on_its_way_has_the_class_it_is_listed_with
 async fn fp2_a_first_turn_during_which_the_child_is_listed_is_one_of_the_listed_class() {
     // The listing may become durable before the turn ends, or after.
     for durable in [false, true] {
-        let mut world = World::new();
+        let mut world = world();
         let held = Arc::new(Barrier::new(2));
         *HELD.lock() = Some(Arc::clone(&held));
         let (namespace, path) = (world.namespace.clone(), ObjectPath::parse("/a/b").expect("a path"));
@@ -153,7 +109,7 @@ async fn fp2_a_first_turn_during_which_the_child_is_listed_is_one_of_the_listed_
 
 #[tokio::test]
 async fn fp2_a_listing_that_fails_chooses_nothing() {
-    let mut world = World::new();
+    let mut world = world();
     let list = world.begin("/a", "listAndFail", ()).await;
     let write = world.begin("/a/b", "hear", 1).await;
     world.end(list).await.expect_err("it fails");
@@ -172,7 +128,7 @@ async fn fp2_a_listing_that_fails_chooses_nothing() {
 
 #[tokio::test]
 async fn fp2_a_child_that_is_deleted_and_listed_again_has_the_new_class() {
-    let mut world = World::new();
+    let mut world = world();
     let write = world.begin("/a/b", "hear", 1).await;
     let list = world.begin("/a", "list", ()).await;
     // Nothing is durable yet; then everything.

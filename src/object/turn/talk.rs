@@ -22,7 +22,7 @@ use crate::object::replies::{self, Pending, Waiting};
 use crate::object::services::Work;
 use crate::path::ObjectPath;
 use crate::protocol::Code;
-use crate::storage::{Send, WriteSet};
+use crate::storage::{Backlog, Send, WriteSet};
 
 /// How long to wait for an answer, and what to remember of the question.
 ///
@@ -66,6 +66,7 @@ impl Ask {
 pub(in crate::object) struct Said {
     /// Durable messages, each with the number of subtrees that the turn had deleted before it.
     sends: Vec<(Send, usize)>,
+    sent_bytes: u64,
     /// Answers that are waited for, each with its row.
     asked: Vec<(u64, Waiting, Arc<[u8]>)>,
     /// Answers that are not waited for any more.
@@ -77,6 +78,7 @@ pub(in crate::object) struct Said {
 /// How much a turn had said at some moment.
 pub(super) struct Mark {
     sends: usize,
+    sent_bytes: u64,
     asked: usize,
     cancelled: usize,
     deferred: Option<u64>,
@@ -89,9 +91,9 @@ impl Said {
     }
 
     pub(super) fn mark(&self) -> Mark {
-        let Self { sends, asked, cancelled, deferred, errands } = self;
+        let Self { sends, sent_bytes, asked, cancelled, deferred, errands } = self;
         let (sends, asked, cancelled) = (sends.len(), asked.len(), cancelled.len());
-        Mark { sends, asked, cancelled, deferred: *deferred, errands: *errands }
+        Mark { sends, sent_bytes: *sent_bytes, asked, cancelled, deferred: *deferred, errands: *errands }
     }
 
     /// Takes back what was said since.
@@ -99,7 +101,7 @@ impl Said {
         self.sends.truncate(mark.sends);
         self.asked.truncate(mark.asked);
         self.cancelled.truncate(mark.cancelled);
-        (self.deferred, self.errands) = (mark.deferred, mark.errands);
+        (self.sent_bytes, self.deferred, self.errands) = (mark.sent_bytes, mark.deferred, mark.errands);
     }
 
     /// How many rows it is.
@@ -107,9 +109,9 @@ impl Said {
         self.sends.len() + self.asked.len()
     }
 
-    /// How many durable messages there are.
-    pub(in crate::object) fn sends(&self) -> u64 {
-        self.sends.len() as u64
+    /// The durable messages that there are.
+    pub(in crate::object) fn sends(&self) -> Backlog {
+        Backlog { messages: self.sends.len() as u64, bytes: self.sent_bytes }
     }
 
     /// Adds the rows of what was said.
@@ -151,13 +153,15 @@ impl Turn<'_> {
     /// hold up those behind it for ever. Deleting either object takes the messages between them that were sent before.
     ///
     /// # Errors
-    /// `too_large` for a message of more than 1 MiB or a turn that writes too much, `overloaded` when 10,000 messages of
-    /// this object wait (`outbox full`); storage that cannot be read.
+    /// `too_large` for a message of more than 1 MiB or a turn that writes too much, `overloaded` when 10,000 messages or
+    /// 64 MiB of this object wait (`outbox full`); storage that cannot be read.
     pub fn send<T: Serialize + ?Sized>(&mut self, to: &ObjectPath, message: &T) -> Result<(), Error> {
         let message: Box<str> = encode("the message", message)?.into();
-        let said = self.draft.said.sends();
-        self.stored.mail.admit(&self.namespace.storage, self.path, said)?;
+        let mut sent = self.draft.said.sends();
+        sent += Backlog { messages: 1, bytes: message.len() as u64 };
+        self.stored.mail.admit(&self.namespace.storage, self.path, sent)?;
         self.draft.count_row(self.path, message.len())?;
+        self.draft.said.sent_bytes = sent.bytes;
         let news = self.draft.said.sends.last().is_none_or(|(send, _)| send.target != *to);
         self.draft
             .said
