@@ -4,9 +4,14 @@
 //! 0 is success, 1 a failure while running (the port is taken, the disk is broken), 2 a command line or a configuration
 //! that cannot be used. Whatever goes wrong is told on standard error in lines that start with `fleet: `.
 
+mod batch;
 mod error;
 pub mod logging;
+mod progress;
+mod remote;
 mod run;
+mod submit;
+mod tasks;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -15,7 +20,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Flags;
 
+pub use batch::Batch;
 pub use error::Error;
+pub use submit::Submit;
 
 /// Shown above the options.
 const ABOUT: &str = "Every URL path is a live, durable object. One binary.
@@ -33,6 +40,8 @@ Environment:
   FLEET_SECTION__KEY   Sets a key of the configuration, for example
                        FLEET_SERVER__LISTEN=0.0.0.0:8787 or FLEET_LIMITS__SOCKETS=50000.
                        Lists are written with commas.
+  FLEET_URL            The server that submit and batch talk to; --url wins over it.
+  FLEET_TOKEN          The token that they show it; --token wins over it.
   RUST_LOG             What is logged, for example warn,fleet=debug; wins over log.filter.
 
 Examples:
@@ -41,6 +50,8 @@ Examples:
   fleet --data-dir /srv/fleet    Serve with data in another directory
   fleet --config prod.toml       Serve with another configuration
   fleet config                   See what that configuration is
+  fleet submit /jobs tasks.jsonl --wait
+                                 Have tasks done, and wait for them
 
 Exit status: 0 success, 1 failure, 2 unusable command line or configuration.";
 
@@ -63,6 +74,10 @@ enum Subcommands {
     /// Print the configuration that is in force, as TOML
     #[command(after_help = "See `fleet --help` for the environment and examples.")]
     Config(Options),
+    /// Submit a file of tasks to a fleet-manager
+    Submit(Submit),
+    /// See what has become of a batch of tasks, or cancel it
+    Batch(Batch),
 }
 
 /// The settings that have a flag of their own.
@@ -81,12 +96,16 @@ struct Options {
 }
 
 /// What is to be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Run the server.
-    Serve,
-    /// Print the configuration.
-    Config,
+    /// Run the server, with these settings.
+    Serve(Flags),
+    /// Print the configuration that these settings make.
+    Config(Flags),
+    /// Submit tasks to a server.
+    Submit(Submit),
+    /// Look after a batch of a server.
+    Batch(Batch),
 }
 
 impl Cli {
@@ -94,7 +113,7 @@ impl Cli {
     ///
     /// # Errors
     /// [`Error::Usage`].
-    pub fn read() -> Result<Option<(Command, Flags)>, Error> {
+    pub fn read() -> Result<Option<Command>, Error> {
         match Self::try_parse() {
             Ok(cli) => Ok(Some(cli.checked())),
             Err(error) if error.use_stderr() => Err(Error::usage(&error)),
@@ -102,14 +121,21 @@ impl Cli {
         }
     }
 
-    fn checked(self) -> (Command, Flags) {
-        let (command, options) = match self.command {
-            None => (Command::Serve, self.options),
-            Some(Subcommands::Serve(options)) => (Command::Serve, options),
-            Some(Subcommands::Config(options)) => (Command::Config, options),
-        };
+    fn checked(self) -> Command {
+        match self.command {
+            None => Command::Serve(self.options.into()),
+            Some(Subcommands::Serve(options)) => Command::Serve(options.into()),
+            Some(Subcommands::Config(options)) => Command::Config(options.into()),
+            Some(Subcommands::Submit(submit)) => Command::Submit(submit),
+            Some(Subcommands::Batch(batch)) => Command::Batch(batch),
+        }
+    }
+}
+
+impl From<Options> for Flags {
+    fn from(options: Options) -> Self {
         let Options { config, listen, data_dir } = options;
-        (command, Flags { config, listen, data_dir })
+        Self { config, listen, data_dir }
     }
 }
 
@@ -142,8 +168,8 @@ mod tests {
     fn op1_fleet_alone_is_fleet_serve() {
         for command in [&["fleet"][..], &["fleet", "serve"]] {
             let flags = ["--config", "c", "--listen", "l", "--data-dir", "d"];
-            let (command, flags) = Cli::try_parse_from(command.iter().chain(&flags)).unwrap().checked();
-            assert_eq!(command, Command::Serve);
+            let command = Cli::try_parse_from(command.iter().chain(&flags)).unwrap().checked();
+            let Command::Serve(flags) = command else { panic!("{command:?}") };
             assert_eq!(flags.config, Some(PathBuf::from("c")));
             assert_eq!((flags.listen.as_deref(), flags.data_dir.as_deref()), (Some("l"), Some("d")));
         }

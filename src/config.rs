@@ -180,7 +180,7 @@ impl Default for Log {
 }
 
 /// The settings of the command line, as they were written.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
     /// `--config`: the file to read; `./config.toml`, if it exists, when absent.
     pub config: Option<PathBuf>,

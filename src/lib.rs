@@ -30,7 +30,7 @@
 //! ```text
 //! main ─► cli ─► server ─► http ─► object ─► storage ─► SQLite
 //!                  └─► class ─► object        (the server wires the classes in)
-//! leaves that import none of ours but each other: path, limits, protocol, metrics, clock, timers, outbound
+//! leaves that import none of ours but each other: path, limits, protocol, metrics, clock, timers, outbound, client
 //! ```
 //!
 //! | module | job | may not |
@@ -48,6 +48,7 @@
 //! | [`http`] | the edge: a URL becomes an object, a failure becomes a status | hold state |
 //! | [`server`] | builds it all, owns the tasks and the shutdown | |
 //! | [`config`] | file, environment and flags → one checked `Config` | be read anywhere but in `server` and `http` |
+//! | `client` | HTTP that a command asks of a server | know what the answer means |
 //! | [`cli`] | the command line | |
 //! | [`sim`] | a server in made time, with faults | be needed by any other |
 //!
@@ -77,6 +78,7 @@
 
 pub mod class;
 pub mod cli;
+mod client;
 pub mod clock;
 pub mod config;
 #[doc = include_str!("../docs/guide.md")]
@@ -93,6 +95,7 @@ pub mod sim;
 pub mod storage;
 pub mod timers;
 
+pub use class::{Task, TaskHandler};
 pub use object::{
     Ask, Caller, Class, ClassMetrics, Deferred, Error, Http, Jobs, List, ListedChild, Listing, Namespace, Replied,
     Sent, Services, SocketId, Turn, When, append_json, json, read, response, unknown_method,

@@ -22,6 +22,8 @@ pub const RUN_TIME: Duration = Duration::from_micros(500);
 pub const LONG_TURN: Duration = Duration::from_millis(20);
 /// Workers of the runtime beyond one a core: so many turns may be long for the first time at once before others wait.
 pub const SPARE_WORKERS: usize = 8;
+/// It is looked this often for turns that do not end. One that is seen twice is logged, as at its end it never may be.
+pub const ENDLESS_TURN: Duration = Duration::from_secs(10);
 /// So many short turns in a row make a class that had a long one trusted again.
 pub const WARY_TURNS: u32 = 64;
 /// An object without an event for this long gives its memory back.
@@ -49,8 +51,10 @@ pub const INBOXES_MISSED: usize = 4_096;
 pub const INBOX_MESSAGES: usize = 64;
 /// How often it is looked for what could not be delivered at its time: inboxes, and answers that nobody gave.
 pub const DELIVERY_TICK: Duration = Duration::from_secs(5);
-/// Answers that one object may wait for (CO2).
+/// Answers that one object may wait for (CO2): each is a row, and all are read when it wakes.
 pub const PENDING: usize = 1_000;
+/// Answers that one object may wait for in memory alone: with notes of the largest size they take 40 MB.
+pub const IN_MEMORY_ASKS: usize = 10_000;
 /// What an object may note with a question, in bytes: it is kept in memory until the answer comes.
 pub const NOTE_BYTES: usize = 4 << 10;
 /// Objects that are told at the start that nobody will answer them; others find out when they wake.
@@ -59,13 +63,13 @@ pub const INTERRUPTED: usize = 4_096;
 pub const CALL_TIME: Duration = Duration::from_secs(30);
 /// How long a job or an outbound request may take unless it is said otherwise (OB6).
 pub const JOB_TIME: Duration = Duration::from_mins(1);
-/// The longest that an answer may be waited for.
-pub const LONGEST_WAIT: Duration = Duration::from_hours(1);
+/// The longest that an answer may be waited for, or owed: what takes longer is a schedule's work.
+pub const LONGEST_WAIT: Duration = Duration::from_hours(24);
 /// Calls that one call may cause, one below the other (CO2).
 pub const CALL_HOPS: u8 = 32;
 /// Answers that one object may owe (CO2).
 pub const DEFERRED: usize = 1_000;
-/// How long an answer may be owed.
+/// How long an answer may be owed unless it is said otherwise.
 pub const DEFERRED_TIME: Duration = Duration::from_mins(5);
 /// Jobs and outbound requests that one object may have under way (OB6).
 pub const JOBS_PER_OBJECT: usize = 256;
@@ -213,6 +217,44 @@ pub const ROW_CACHE_BYTES: usize = 1 << 20;
 pub const PREFETCH_ROWS: usize = 100;
 /// Values that are read when an object wakes.
 pub const PREFETCH_BYTES: usize = 64 << 10;
+/// Longest id of a task, in characters.
+pub const TASK_ID_CHARS: usize = 128;
+/// Longest type of a task, in characters.
+pub const TASK_TYPE_CHARS: usize = 64;
+/// What an answer of a worker waits longer than the attempt's own time, in milliseconds.
+pub const WORKER_MARGIN_MS: u64 = 1_000;
+/// What is told of a response that is no success, in characters.
+pub const TASK_ERROR_CHARS: usize = 256;
+/// Longest id of a worker, in bytes: with a type it is in the key of a row.
+pub const WORKER_ID_BYTES: usize = 1_024;
+/// Results that a coordinator may store, in bytes: about ten million small ones.
+pub const RESULT_STORAGE_BYTES: u64 = 16 << 30;
+/// Results of a page that does not say how many, of a coordinator.
+pub const RESULT_PAGE_ITEMS: usize = 100;
+/// Results of a page, in bytes, unless a single one is larger: it is held in memory until it is sent.
+pub const RESULT_PAGE_BYTES: usize = 4 << 20;
+
+/// A server that does not take a command's connection for this long is not there.
+pub const CLIENT_CONNECT_TIME: Duration = Duration::from_secs(5);
+/// How long a command waits for an answer.
+pub const CLIENT_ANSWER_TIME: Duration = Duration::from_mins(1);
+/// How long a command waits until a batch is taken: a million tasks are sent, checked and written first.
+pub const CLIENT_SUBMIT_TIME: Duration = Duration::from_mins(15);
+/// A server that is away for this long, while a command waits for a batch, is not coming back.
+pub const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
+/// The first and the longest pause between two looks at a batch that a command waits for.
+pub const CLIENT_LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// Largest answer that a command reads, in bytes: a page of a thousand results fits.
+pub const CLIENT_ANSWER_BYTES: usize = 256 << 20;
+/// What a command reads of a file and sends at once, in bytes.
+pub const CLIENT_PIECE_BYTES: usize = 64 << 10;
+/// Longest line of a file of tasks, in bytes: more than a task may have.
+pub const SUBMIT_LINE_BYTES: usize = 4 << 20;
+/// Tasks that a command submits at once, encoded, in bytes: what the server takes.
+pub const SUBMIT_BYTES: u64 = 256 << 20;
+/// Tasks that a command holds in memory until it has read all of them, in bytes; more are in a temporary file.
+pub const SUBMIT_MEMORY_BYTES: usize = 8 << 20;
+
 /// Shorter lists of steps that a failed simulation tries.
 pub const SIM_SHRINKS: usize = 400;
 /// How long, in made time, a simulation waits for an answer before it says that there will be none.
@@ -224,3 +266,78 @@ pub const SIM_REPEAT: Duration = Duration::from_secs(5);
 pub const SIM_OBJECTS: u64 = 1 << 20;
 /// Bytes that one object of a simulation may store.
 pub const SIM_OBJECT_BYTES: u64 = 128 << 20;
+
+/// Tasks of one batch, unless its manager is told otherwise.
+pub const BATCH_TASKS_DEFAULT: usize = 100_000;
+/// Tasks of one batch at most: the numbers of tasks and results have seven digits.
+pub const BATCH_TASKS: usize = 1_000_000;
+/// Body of a request to a manager: a million tasks of 250 bytes.
+pub const BATCH_BODY_BYTES: usize = 256 << 20;
+/// What one manager may store: a million tasks of 16 KiB.
+pub const MANAGER_BYTES: u64 = 16 << 30;
+/// Data of a task, and its result, encoded, in bytes: each travels in one message, with some words around it.
+pub const TASK_BYTES: usize = MESSAGE_BYTES - (8 << 10);
+/// What is kept of the error of an attempt, in bytes.
+pub const TASK_ERROR_BYTES: usize = 4 << 10;
+/// Longest time of an attempt, in ms: that of an answer that is waited for.
+pub const TASK_MS: u64 = 86_400_000;
+/// Most retries of a task.
+pub const TASK_RETRIES: u32 = 100;
+/// Longest wait for a retry, or for somebody who handles a type, in ms: 30 days.
+pub const TASK_WAIT_MS: u64 = 30 * 86_400_000;
+/// Types of which tasks may be queued at one manager: each has its place in the manager's value.
+pub const TASK_TYPES: usize = 256;
+/// Attempts under way at one manager: each is held in memory, and most are jobs, of which the server has 4,096.
+pub const WORKERS: u64 = 4_000;
+/// Tasks that one connected worker may be given at once.
+pub const WORKER_CAPACITY: u64 = 1_000;
+/// Connected workers that one manager knows.
+pub const WORKERS_KNOWN: usize = 10_000;
+/// Metrics of a connected worker, encoded, in bytes.
+pub const WORKER_METRICS_BYTES: usize = 4 << 10;
+/// Types that a connected worker may name.
+pub const WORKER_TYPES: usize = 256;
+/// Longest interval of heartbeats, and longest lease, in ms.
+pub const LEASE_MS: u64 = 3_600_000;
+/// How long a connected worker has to say that it takes a task, in ms.
+pub const ASSIGN_MS: u64 = 5_000;
+/// How long after its deadline an attempt in this process is given up of which no answer came, in ms: it was lost.
+pub const ATTEMPT_GRACE_MS: u64 = 5_000;
+/// Wait before a task is handed out again for which there was no room, in ms.
+pub const NO_ROOM_MS: u64 = 250;
+/// Rows of tasks that one turn stores, moves or removes: a good half of what it may write, as every task is one or two.
+pub const STEP_ROWS: usize = 8_000;
+/// Bytes of the same.
+pub const STEP_BYTES: usize = 6 << 20;
+/// Rows that one turn removes or looks through, so that nobody waits long behind it.
+pub const SWEEP_ROWS: usize = 1_000;
+/// Tasks that a call stores which must be answered in the same turn, as one over a WebSocket must.
+pub const WHOLE_BATCH_TASKS: usize = 16_000;
+/// Batches of one manager whose tasks are being stored at once.
+pub const STAGINGS: usize = 16;
+/// Bytes of such batches, which are held in memory meanwhile.
+pub const STAGING_BYTES: usize = 512 << 20;
+/// Ranks of waiting tasks that are read at once, for each type.
+pub const WINDOW_RANKS: usize = 256;
+/// Places in the queue that are jumped to in one turn, over tasks that must not run.
+pub const QUEUE_SEEKS: usize = 64;
+/// Batches whose counters are kept in memory between turns.
+pub const BATCHES_HELD: usize = 64;
+/// Batches that have ended and may be kept.
+pub const BATCHES_KEPT: u64 = 1_000_000;
+/// Batches and workers that the state of a manager shows.
+pub const STATE_BATCHES: usize = 20;
+/// The same of workers.
+pub const STATE_WORKERS: usize = 100;
+/// Items of a page of a manager's lists, unless it is said otherwise.
+pub const PAGE_ITEMS_DEFAULT: usize = 100;
+/// Task ids that may be named when failed tasks are submitted again.
+pub const RESUBMIT_IDS: usize = 10_000;
+/// Shortest time between two frames of progress of a batch, in ms (FM12).
+pub const PROGRESS_MS: u64 = 100;
+/// A manager with unfinished batches looks for what is due at least so often, in ms: so it is awake soon after a restart.
+pub const PULSE_MS: u64 = 1_000;
+/// Longest wait before it is looked again for tasks that nobody handles, in ms.
+pub const UNHANDLED_LOOK_MS: u64 = 60_000;
+/// Progress of a task that its worker reports, encoded, in bytes.
+pub const TASK_PROGRESS_BYTES: usize = 1 << 10;

@@ -22,6 +22,7 @@
 //! | `services` | what comes from outside: time, randomness, jobs, HTTP |
 //! | `faults` | what may go wrong on the way, in a simulation |
 //! | `timed` | what is due: alarms and schedules |
+//! | `timeouts` | who has waited long enough in memory |
 //! | `wakes` | who is woken when |
 //! | `body`, `children`, `rows` | what an object has in memory |
 //! | `choices` | which class an object gets that is not stored |
@@ -68,6 +69,7 @@ mod stub;
 #[cfg(test)]
 mod tests;
 mod timed;
+mod timeouts;
 mod turn;
 mod wakes;
 

@@ -8,6 +8,7 @@ mod descriptors;
 mod listener;
 mod running;
 mod services;
+mod tasks;
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, routes};
 use crate::http::{self, Edge, Guard};
-use crate::limits::SPARE_WORKERS;
+use crate::limits::{SPARE_WORKERS, TASK_TYPE_CHARS};
 use crate::metrics::Metrics;
 use crate::object::{self, Namespace, RegistryError};
 use crate::storage::{self, Storage};
@@ -62,6 +63,12 @@ pub enum Error {
     /// Two jobs have the same name.
     #[error("two jobs are named `{0}`; a job is found by its name")]
     DuplicateJob(&'static str),
+    /// Two handlers are for tasks of the same type.
+    #[error("two handlers are registered for tasks of type `{0}`; `echo`, `sleep` and `http` are built in")]
+    DuplicateTask(String),
+    /// A type that no task can have.
+    #[error("`{0}` cannot be the type of a task: it must have 1 to {TASK_TYPE_CHARS} characters")]
+    TaskType(String),
     /// Signals cannot be handled.
     #[error("cannot handle signals: {0}")]
     Signals(io::Error),

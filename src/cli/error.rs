@@ -42,7 +42,8 @@ impl Error {
         let findings = findings
             .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
             .map(|line| line.trim_start_matches("error: ").trim_start_matches("tip: "));
-        Self::Usage(findings.collect::<Vec<_>>().join("; "))
+        // What is missing stands on a line of its own.
+        Self::Usage(findings.collect::<Vec<_>>().join("; ").replace(":; ", ": "))
     }
 
     /// Tells what is wrong on standard error and gives the exit status.

@@ -21,13 +21,15 @@ impl Builder {
     }
 
     fn run_command(mut self) -> Result<(), Error> {
-        let Some((command, flags)) = Cli::read()? else {
-            return Ok(());
-        };
-        self.config = self.config.load_over(&flags)?;
-        match command {
-            Command::Config => print(&self.config.to_toml()),
-            Command::Serve => self.serve(),
+        match Cli::read()? {
+            None => Ok(()),
+            Some(Command::Config(flags)) => print(&self.config.load_over(&flags)?.to_toml()),
+            Some(Command::Serve(flags)) => {
+                self.config = self.config.load_over(&flags)?;
+                self.serve()
+            }
+            Some(Command::Submit(submit)) => submit.run(),
+            Some(Command::Batch(batch)) => batch.run(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -30,7 +31,7 @@ pub(super) struct Source<'a> {
     /// Whether whoever caused it may be answered later.
     pub(super) may_defer: bool,
     /// By what it will be, once the class has said so.
-    pub(super) deferred: Option<u64>,
+    pub(super) deferred: Option<(u64, Duration)>,
 }
 
 impl<'a> Source<'a> {
@@ -63,6 +64,9 @@ impl Inner {
             return Err(Error::internal("a turn without an activated class"));
         };
         let before = Sizes::of(&stored.record);
+        let is_event = source.caller != Caller::Runtime || !matches!(input, Input::Activate | Input::State);
+        // As the wait before hibernation does, a wish for it ends with the next event.
+        body.leaving &= !is_event;
         let mut turn = Turn::new(self, &slot.path, live.definition.children, stored, &body.sockets, &source.caller);
         (turn.hops, turn.may_defer) = (source.hops, source.may_defer);
         if let Input::Open(_, upgrade) = input {
@@ -83,7 +87,7 @@ impl Inner {
         }));
         let now = Instant::now();
         live.definition.observe(now - run.now, &input);
-        if source.caller != Caller::Runtime || !matches!(input, Input::Activate | Input::State) {
+        if is_event {
             live.definition.events.inc();
         }
         run.now = now;
@@ -165,12 +169,19 @@ impl Inner {
         if !run.wrote {
             return Ok(Kept::Yes);
         }
+        let (old, new) = (stored.state_bytes, run.scratch.len());
+        if changed && new > STATE_BYTES {
+            return Err(Error::new(Code::TooLarge, format!("state is {new} bytes; the limit is {STATE_BYTES}")));
+        }
         if changed {
-            let (old, new) = (stored.state_bytes, run.scratch.len());
-            if new > STATE_BYTES {
-                return Err(Error::new(Code::TooLarge, format!("state is {new} bytes; the limit is {STATE_BYTES}")));
-            }
             live.definition.check(&run.scratch)?;
+        }
+        if stored.in_memory {
+            std::mem::swap(&mut live.saved, &mut run.scratch);
+            stored.exists |= changed;
+            return Ok(Kept::Yes);
+        }
+        if changed {
             stored.record.bytes = (stored.record.bytes + new as u64).saturating_sub(old as u64);
             live.definition.state_operations.inc();
         }
@@ -212,11 +223,14 @@ impl Inner {
             stored.rows.apply(draft.cleared, &draft.rows);
             stored.mail.sent(draft.said.sends());
             run.set.merge(draft.write_set(&slot.path));
-            std::mem::take(&mut draft.said).settle(&mut stored.pending);
         }
         if let Some(stored) = &mut body.stored {
+            if draft.said.has_questions() {
+                std::mem::take(&mut draft.said).settle(&mut stored.pending);
+            }
             stored.keep_timers(run);
         }
+        body.leaving |= draft.hibernates;
         run.effects.append(&mut draft.effects);
         run.effects.extend(body.sockets.apply(&mut draft.sockets).into_iter().map(Effect::Noted));
         if let Some(response) = draft.sockets.response.take() {

@@ -8,9 +8,11 @@ pub(super) use self::sockets::{Joined, Notes, Sockets};
 use super::children::Children;
 use super::inbox::Mail;
 use super::instance::{Definition, Instance};
+use super::registry::ClassNumber;
 use super::replies::Pending;
 use super::rows::Rows;
 use super::session::Close;
+use super::timeouts::Timeout;
 use crate::storage::{Record, Seq};
 use crate::timers::Timers;
 
@@ -22,6 +24,12 @@ pub(crate) struct Body {
     pub(super) live: Option<Live>,
     /// Storage may be read only once this write set is decided: an earlier incarnation wrote it.
     pub(super) load_after: Seq,
+    /// The class that a caller named for the object, should nothing be stored of it.
+    pub(super) spawned: Option<ClassNumber>,
+    /// Whether the last turn wants the memory given back at once.
+    pub(super) leaving: bool,
+    /// When the first answer of those that are waited for in memory is due.
+    pub(super) timeout: Option<Timeout>,
     asleep: Option<Gauge>,
 }
 
@@ -31,10 +39,12 @@ pub(super) struct Stored {
     pub(super) record: Record,
     /// What the state counts towards the object's storage.
     pub(super) state_bytes: usize,
-    /// Whether the record is in storage, or on its way.
+    /// Whether the record is in storage, or on its way; in memory alone, whether the value was ever changed.
     pub(super) exists: bool,
     /// Up to which of the [`Choices`](super::choices::Choices) its class is right.
     pub(super) looked: u64,
+    /// Whether nothing of the object is ever written.
+    pub(super) in_memory: bool,
     pub(super) children: Option<Children>,
     pub(super) rows: Rows,
     pub(super) mail: Mail,
@@ -73,7 +83,16 @@ impl Drop for Gauge {
 
 impl Body {
     pub(super) fn new(load_after: Seq) -> Self {
-        Self { sockets: Sockets::default(), stored: None, live: None, load_after, asleep: None }
+        Self {
+            sockets: Sockets::default(),
+            stored: None,
+            live: None,
+            load_after,
+            spawned: None,
+            leaving: false,
+            timeout: None,
+            asleep: None,
+        }
     }
 
     /// The class is in memory from here on.
@@ -83,8 +102,26 @@ impl Body {
         self.live = Some(Live { definition: Arc::clone(definition), class, saved, _active: gauge });
     }
 
+    /// Whether the memory may go as soon as the object rests: it was only looked at, or its class says so.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving || self.stored.as_ref().is_some_and(|stored| !stored.exists)
+    }
+
+    /// Whether it waits for an answer that only its memory knows of.
+    pub(super) fn waits(&self) -> bool {
+        self.stored.as_ref().is_some_and(|stored| stored.pending.waits_in_memory())
+    }
+
+    /// Takes the class that a caller names, unless there is an object already.
+    pub(super) fn spawn(&mut self, class: Option<ClassNumber>) {
+        if class.is_some() && self.stored.is_none() && self.sockets.all().is_empty() && !self.sockets.any_gone() {
+            self.spawned = class;
+        }
+    }
+
     /// Gives back the memory, but for the sockets.
     pub(super) fn sleep(&mut self) -> Option<(Option<Stored>, Option<Live>)> {
+        (self.leaving, self.timeout) = (false, None);
         let (stored, live) = (self.stored.take(), self.live.take());
         if let Some(live) = live.as_ref().filter(|_| !self.sockets.is_empty()) {
             self.asleep = Some(Gauge::new(&live.definition.asleep));

@@ -51,6 +51,17 @@ pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
     /// Bytes that one object may store; by default what the server is configured for.
     const STORAGE_BYTES: Option<u64> = None;
 
+    /// Whether objects of the class live in memory alone: nothing of them is ever written, so they cost no commit, are on no
+    /// list, and are gone after a restart. The value lives as long as it is in memory: until [`Turn::hibernate`], 10 s
+    /// without an event, a panic, or a deletion; but while it waits for an answer or owes one, it stays. All its questions
+    /// are [`Ask::in_memory`](super::Ask::in_memory).
+    ///
+    /// Such an object cannot be listed as a child, and has no rows, alarm, schedules, children, nor [`Turn::send`]: each is
+    /// a `bad_request`. It comes to life where its class is routed, where its parent's [`Class::CHILDREN`] says so, or by
+    /// [`Ask::spawn_as`](super::Ask::spawn_as). What is stored at its path goes before it; what is created there while it
+    /// lives takes its place when it is gone.
+    const IN_MEMORY: bool = false;
+
     /// Whether sockets are told the state: a `state` frame when they open and whenever a turn publishes a change. Without
     /// it a socket gets only what the class sends; one that has lost something with a failed commit is closed with 1013,
     /// so that it connects again.

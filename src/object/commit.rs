@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::Error;
 use super::attempt::Source;
 use super::body::{Body, Joined};
+use super::errand::Errand;
 use super::event::{Answer, Effect, Event};
 use super::instance::{Input, Output};
 use super::namespace::{Inner, Slot};
@@ -180,8 +182,24 @@ impl Inner {
         if run.spoiled || !matches!(committed, Some(Ok(_))) {
             // What is in memory is not what is in storage: it is read anew, behind everything that is on its way there.
             run.spoiled = false;
-            drop(body.sleep());
+            self.reset(slot, body);
             body.load_after = slot.core.lock().last_write;
+        }
+        self.keep_timeout(slot, body);
+    }
+
+    /// Gives back the memory of an object that cannot go on with it, and with it what is only there: nobody waits any more
+    /// for what was asked in memory.
+    pub(super) fn reset(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body) {
+        let Some((Some(stored), _)) = body.sleep() else { return };
+        for id in stored.pending.forgotten_jobs() {
+            // Behind its start, which may still wait for a commit.
+            self.errand(slot, Seq::NONE, Errand::Cancel(id));
+        }
+        if stored.in_memory {
+            for asker in self.deferred.take_all(&slot.path) {
+                self.pay(asker, Err(Error::forgotten()));
+            }
         }
     }
 

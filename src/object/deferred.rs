@@ -5,16 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
-
 use super::Error;
 use super::errand::Errand;
 use super::event::{Caller, Effect, Reply};
 use super::namespace::Inner;
-use crate::limits::DEFERRED_TIME;
+use super::registry::ClassNumber;
 use crate::path::ObjectPath;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 /// An answer that an object owes: see [`Turn::defer`](super::Turn::defer). It can be kept in the object's state or rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +27,8 @@ pub(crate) struct Asked {
     pub(crate) id: u64,
     /// How many calls lie above it, with itself.
     pub(crate) hops: u8,
+    /// The class of the called object, should there be none yet.
+    pub(crate) spawn: Option<ClassNumber>,
 }
 
 /// Who called a method.
@@ -54,6 +54,14 @@ impl Asker {
         }
     }
 
+    /// The class that the called object is to have, should there be none yet.
+    pub(super) fn spawn(&self) -> Option<ClassNumber> {
+        match self {
+            Self::Edge(_) => None,
+            Self::Object(asked) => asked.spawn,
+        }
+    }
+
     /// The effect that answers.
     pub(super) fn answer(self, result: Result<Vec<u8>, Error>) -> Effect {
         match self {
@@ -70,13 +78,14 @@ pub(super) struct Deferrals(Mutex<State>);
 #[derive(Default)]
 struct State {
     owed: BTreeMap<(ObjectPath, u64), Owed>,
-    by_time: BTreeSet<(Instant, ObjectPath, u64)>,
+    /// In milliseconds of [`Timeouts`](super::timeouts::Timeouts).
+    by_time: BTreeSet<(u64, ObjectPath, u64)>,
     stopping: bool,
 }
 
 pub(super) struct Owed {
     pub(super) asker: Asker,
-    until: Instant,
+    until: u64,
 }
 
 /// An answer that was owed, and by whom.
@@ -87,12 +96,11 @@ pub(super) struct Debt {
 
 impl Deferrals {
     /// The asker comes back when the server is stopping.
-    pub(super) fn insert(&self, path: &ObjectPath, id: u64, asker: Asker) -> Option<Asker> {
+    pub(super) fn insert(&self, path: &ObjectPath, id: u64, asker: Asker, until: u64) -> Option<Asker> {
         let mut state = self.0.lock();
         if state.stopping {
             return Some(asker);
         }
-        let until = Instant::now() + DEFERRED_TIME;
         state.by_time.insert((until, path.clone(), id));
         state.owed.insert((path.clone(), id), Owed { asker, until });
         None
@@ -108,7 +116,24 @@ impl Deferrals {
 
     /// How many answers an object owes.
     pub(super) fn count(&self, path: &ObjectPath) -> usize {
-        self.0.lock().owed.range((path.clone(), 0)..=(path.clone(), u64::MAX)).count()
+        self.0.lock().of(path).count()
+    }
+
+    /// Whether an object owes any.
+    pub(super) fn owes(&self, path: &ObjectPath) -> bool {
+        self.0.lock().of(path).next().is_some()
+    }
+
+    /// When the first of all is owed too long.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.0.lock().by_time.first().map(|(until, ..)| *until)
+    }
+
+    /// Those of an object that cannot answer any more.
+    pub(super) fn take_all(&self, path: &ObjectPath) -> Vec<Asker> {
+        let mut state = self.0.lock();
+        let keys: Vec<_> = state.of(path).cloned().collect();
+        keys.into_iter().filter_map(|key| state.take(key)).map(|owed| owed.asker).collect()
     }
 
     /// Those of a subtree that is being deleted.
@@ -140,7 +165,7 @@ impl Deferrals {
         std::mem::take(&mut state.owed).into_values().map(|owed| owed.asker).collect()
     }
 
-    fn take_overdue(&self, now: Instant) -> Vec<(ObjectPath, Asker)> {
+    fn take_overdue(&self, now: u64) -> Vec<(ObjectPath, Asker)> {
         let mut state = self.0.lock();
         let mut overdue = Vec::new();
         while let Some((_, path, id)) = state.by_time.first().filter(|(until, ..)| *until <= now).cloned() {
@@ -151,6 +176,10 @@ impl Deferrals {
 }
 
 impl State {
+    fn of(&self, path: &ObjectPath) -> impl Iterator<Item = &(ObjectPath, u64)> {
+        self.owed.range((path.clone(), 0)..=(path.clone(), u64::MAX)).map(|(key, _)| key)
+    }
+
     fn take(&mut self, key: (ObjectPath, u64)) -> Option<Owed> {
         let owed = self.owed.remove(&key)?;
         self.by_time.remove(&(owed.until, key.0, key.1));
@@ -161,7 +190,7 @@ impl State {
 impl Inner {
     /// Answers whoever has waited too long.
     pub(super) fn pay_overdue(self: &Arc<Self>) {
-        for (path, asker) in self.deferred.take_overdue(Instant::now()) {
+        for (path, asker) in self.deferred.take_overdue(self.timeouts.now()) {
             self.pay(asker, Err(Error::timed_out(path)));
         }
     }
@@ -169,27 +198,23 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::sync::oneshot;
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn co2_an_answer_is_owed_for_five_minutes() {
+    #[test]
+    fn co2_an_answer_is_owed_until_its_time_is_up() {
         let (deferred, path) = (Deferrals::default(), ObjectPath::parse("/a").unwrap());
-        for id in [1, 2] {
+        for (id, until) in [(1, 300), (2, 200)] {
             let (reply, _) = oneshot::channel();
-            assert!(deferred.insert(&path, id, Asker::Edge(reply)).is_none());
-            tokio::time::advance(Duration::from_mins(1)).await;
+            assert!(deferred.insert(&path, id, Asker::Edge(reply), until).is_none());
         }
-        assert!(deferred.take_overdue(Instant::now()).is_empty());
-        assert_eq!(DEFERRED_TIME, Duration::from_mins(5));
-        tokio::time::advance(Duration::from_mins(3)).await;
-        assert_eq!(deferred.take_overdue(Instant::now()).len(), 1);
-        assert!(!deferred.contains(&path, 1) && deferred.contains(&path, 2));
-        assert!(deferred.take(&path, 2).is_some());
-        assert!(deferred.0.lock().by_time.is_empty());
+        assert_eq!(deferred.first(), Some(200));
+        assert!(deferred.take_overdue(199).is_empty());
+        assert_eq!(deferred.take_overdue(200).len(), 1);
+        assert!(deferred.contains(&path, 1) && !deferred.contains(&path, 2) && deferred.owes(&path));
+        assert!(deferred.take(&path, 1).is_some());
+        assert!(deferred.first().is_none() && !deferred.owes(&path));
     }
 
     #[test]
@@ -197,12 +222,12 @@ mod tests {
         let deferred = Deferrals::default();
         let insert = |path: &str| {
             let (reply, _) = oneshot::channel();
-            deferred.insert(&ObjectPath::parse(path).unwrap(), 1, Asker::Edge(reply)).is_none()
+            deferred.insert(&ObjectPath::parse(path).unwrap(), 1, Asker::Edge(reply), 1).is_none()
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let _context = runtime.enter();
         assert!(["/a", "/a/b", "/a-b", "/b"].into_iter().all(insert));
         assert_eq!(deferred.take_below(&ObjectPath::parse("/a").unwrap()).len(), 2);
+        assert!(insert("/b/c"));
+        assert_eq!(deferred.take_all(&ObjectPath::parse("/b").unwrap()).len(), 1);
         assert_eq!(deferred.stop().len(), 2);
         assert!(!insert("/c"), "who asks now is told at once");
     }

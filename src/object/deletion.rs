@@ -42,6 +42,9 @@ impl Inner {
         for debt in self.deferred.put_back(ended.owed) {
             self.pay(debt.owed.asker, Err(Error::stopping()));
         }
+        if let Some(first) = self.deferred.first() {
+            self.timeouts.note(first);
+        }
         self.undelivered.look_at_all();
     }
 

@@ -1,15 +1,15 @@
 //! Turns that do not end: said once for each, while it lasts.
 //!
 //! # Why
-//! A turn cannot be interrupted, and what would be said at its end is never said if there is none. The queue of objects
-//! that may sleep comes by anyway; all that a turn pays is that it leaves its name, which is a few plain stores.
+//! A turn cannot be interrupted, and what would be said at its end is never said if there is none. The watch over long
+//! turns (`pulse`) comes by now and then; all that a turn pays is that it leaves its name, which is a few plain stores.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use super::namespace::{Inner, Slot};
 use super::slot::Life;
+use crate::limits::ENDLESS_TURN;
 
 /// Words of a name: what is longer is cut.
 const WORDS: usize = 4;
@@ -44,28 +44,33 @@ impl Doing {
         String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()
     }
 
-    /// Whether the turn that runs was seen before, and it was not said yet that it does not end.
-    fn lasts(&self) -> bool {
+    /// The last turn of which it was said that it does not end.
+    #[cfg(test)]
+    pub(super) fn said(&self) -> u64 {
+        self.said.load(Ordering::Relaxed)
+    }
+
+    /// Whether the turn that runs was seen before, and was not said yet not to end.
+    pub(super) fn lasts(&self) -> bool {
         let turn = self.turns.load(Ordering::Relaxed);
         self.seen.swap(turn, Ordering::Relaxed) == turn && self.said.swap(turn, Ordering::Relaxed) != turn
     }
 }
 
 impl Inner {
-    /// Says of a turn that goes on and on that it does; its slot had no event for this long. Answers whether it did.
-    pub(super) fn notice(&self, slot: &Arc<Slot>, busy: Duration) -> bool {
-        // Nobody has the body of a slot that rests, or waits for storage.
-        let runs = {
-            let mut core = slot.core.lock();
-            core.life() == Life::Alive && core.body_mut().is_none()
-        };
-        if !runs || !slot.doing.lasts() {
-            return false;
+    /// Says of turns that go on and on that they do; answers whether any turn runs.
+    pub(super) fn look_at_turns(&self) -> bool {
+        // A slot that is locked at the moment is not in the middle of a turn.
+        let runs =
+            |slot: &Slot| slot.core.try_lock().is_some_and(|core| core.life() == Life::Alive && core.is_running());
+        let running: Vec<Arc<Slot>> =
+            self.slots.iter().filter(|slot| runs(slot)).map(|slot| Arc::clone(slot.value())).collect();
+        for slot in running.iter().filter(|slot| slot.doing.lasts()) {
+            let stored = self.storage.load(&slot.path).ok().flatten().map(|record| record.class);
+            let class = stored.unwrap_or_else(|| self.registry.class_for(&slot.path));
+            let (path, class, event) = (&slot.path, &*class, slot.doing.name());
+            tracing::warn!(%path, class, event, "a turn has not ended for {ENDLESS_TURN:?}; its object does nothing else");
         }
-        let stored = self.storage.load(&slot.path).ok().flatten().map(|record| record.class);
-        let class = stored.unwrap_or_else(|| self.registry.class_for(&slot.path));
-        let (class, event) = (&*class, slot.doing.name());
-        tracing::warn!(path = %slot.path, class, event, ?busy, "a turn does not end; its object does nothing else");
-        true
+        !running.is_empty()
     }
 }

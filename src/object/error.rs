@@ -76,6 +76,11 @@ impl Error {
         Self::new(Code::Unavailable, text)
     }
 
+    /// The object that was to answer has lost what it knew of the question.
+    pub(crate) fn forgotten() -> Self {
+        Self::new(Code::Unavailable, "forgotten: the object lost its memory before it answered; it may have been done")
+    }
+
     /// The server is ending.
     pub(crate) fn stopping() -> Self {
         Self::new(Code::Unavailable, "the server is stopping; try again")

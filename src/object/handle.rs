@@ -12,9 +12,10 @@ use super::commit::{Changed, Run};
 use super::event::{Caller, Effect, Event};
 use super::instance::{Input, Output};
 use super::namespace::{Inner, Slot};
+use super::registry::ClassNumber;
 use super::turn::Turn;
 use crate::path::{ObjectName, ObjectPath};
-use crate::protocol::{Change, Version};
+use crate::protocol::{Change, Code, Version};
 use crate::storage::Record;
 
 impl Inner {
@@ -30,6 +31,7 @@ impl Inner {
             Event::Wake(_) => slot.waking.store(false, Ordering::Relaxed),
             // Before the inbox is read: a message that comes now is either seen then, or brings another event.
             Event::Inbox(_) => slot.mail.store(false, Ordering::Release),
+            Event::Call { ref asker, .. } => body.spawn(asker.spawn()),
             _ => {}
         }
         let event = Self::settle(body, run, event)?;
@@ -123,11 +125,12 @@ impl Inner {
 
     /// Reads the object's record, unless it is in memory.
     fn load(&self, slot: &Slot, body: &mut Body) -> Result<(), Error> {
-        let mut mail = None;
+        let mut before = None;
         let changes = || self.choices.changes(&self.storage, &slot.path);
-        if body.stored.as_ref().is_some_and(|stored| !stored.exists && stored.looked != changes()) {
+        let unwritten = body.stored.as_ref().filter(|stored| !stored.exists && !stored.in_memory);
+        if unwritten.is_some_and(|stored| stored.looked != changes()) {
             // Its parent may have listed it since it was looked at, perhaps with another class.
-            mail = body.sleep().and_then(|(stored, _)| stored).map(|stored| stored.mail);
+            before = body.sleep().and_then(|(stored, _)| stored);
         }
         if body.stored.is_none() {
             let looked = changes();
@@ -135,18 +138,28 @@ impl Inner {
             let chosen = self.choices.class(&self.storage, &slot.path);
             let found = self.storage.load(&slot.path)?;
             let exists = found.is_some();
-            let class = || chosen.unwrap_or_else(|| self.registry.class_for(&slot.path));
+            let class = || chosen.unwrap_or_else(|| self.class_of_new(&slot.path, body.spawned));
             let record = found.unwrap_or_else(|| Record::new(class()));
-            let mut stored = Stored::load(&self.storage, &slot.path, record, exists)?;
+            let in_memory = self.registry.is_in_memory(&record.class);
+            let mut stored = Stored::load(&self.storage, &slot.path, record, (exists, in_memory))?;
             stored.looked = looked;
-            // What was handled of the inbox is handled, also where that is not durable yet.
-            stored.mail = mail.unwrap_or(stored.mail);
+            if let Some(before) = before {
+                // What was handled of the inbox is handled, also where that is not durable yet.
+                stored.mail = before.mail;
+                stored.pending.keep_memory(before.pending);
+            }
             if stored.pending.interrupted(self.start).next().is_some() {
                 Self::post_later(slot, Event::Overdue);
             }
             body.stored = Some(stored);
         }
         Ok(())
+    }
+
+    /// The class of an object of which nothing is stored: what a caller has named, else what its path says.
+    fn class_of_new(&self, path: &ObjectPath, spawned: Option<ClassNumber>) -> Arc<str> {
+        let named = spawned.and_then(|number| self.registry.named(number));
+        named.map_or_else(|| self.registry.class_for(path), Arc::clone)
     }
 
     /// Brings the class into memory, unless it is.
@@ -157,6 +170,9 @@ impl Inner {
         }
         let Some(stored) = &body.stored else { return Ok(()) };
         let definition = Arc::clone(self.registry.get(&stored.record.class)?);
+        if definition.in_memory && stored.exists {
+            return Err(Error::new(Code::Unavailable, stored_in_memory(&slot.path, &definition.name)));
+        }
         let (class, saved) = definition.make(stored.record.state.as_deref())?;
         body.wake(&definition, class, saved);
         self.metrics.activations.inc();
@@ -166,6 +182,10 @@ impl Inner {
         }
         activated.map(drop)
     }
+}
+
+fn stored_in_memory(path: &ObjectPath, class: &str) -> String {
+    format!("{path} is stored as an object of class `{class}`, which lives in memory alone in this server; delete it")
 }
 
 pub(super) fn json_of(output: Output) -> Result<Vec<u8>, Error> {

@@ -33,7 +33,7 @@ impl Idle {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The slot had an event just now.
+    /// The slot rests, and had an event just now.
     pub(super) fn touch(&self, slot: &Arc<Slot>) {
         let now = self.now();
         slot.last_event.store(now, Ordering::Relaxed);
@@ -61,14 +61,11 @@ impl Idle {
         due
     }
 
-    pub(super) fn look(&self, namespace: &Inner, slot: &Arc<Slot>) {
+    fn look(&self, namespace: &Inner, slot: &Arc<Slot>) {
         slot.watched.store(false, Ordering::Relaxed);
         let last_event = slot.last_event.load(Ordering::Relaxed);
         let idle = self.now().saturating_sub(last_event);
         let asleep = u128::from(idle) >= HIBERNATE_AFTER.as_millis() && namespace.hibernate(slot);
-        if !asleep && u128::from(idle) >= HIBERNATE_AFTER.as_millis() {
-            namespace.notice(slot, Duration::from_millis(idle));
-        }
         if !asleep && !slot.watched.swap(true, Ordering::Relaxed) {
             self.watch(slot, last_event.max(self.now().saturating_sub(9_000)));
         }

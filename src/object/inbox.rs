@@ -333,13 +333,3 @@ pub(super) async fn deliver(namespace: Arc<Inner>) {
         }
     }
 }
-
-/// Answers whoever has waited too long for what an object owes, for as long as it is polled.
-pub(super) async fn pay(namespace: Arc<Inner>) {
-    let mut tick = tokio::time::interval(DELIVERY_TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        namespace.pay_overdue();
-    }
-}

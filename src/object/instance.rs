@@ -104,6 +104,7 @@ pub(crate) struct Definition {
     /// The class of its objects' children, unless one is named.
     pub(crate) children: Option<&'static str>,
     pub(crate) storage_bytes: Option<u64>,
+    pub(crate) in_memory: bool,
     pub(crate) tells_state: bool,
     make: Make,
     /// How many more turns of this class run where they hold up nobody, because one was long.
@@ -124,6 +125,7 @@ impl Definition {
             name: name.into(),
             children: C::CHILDREN,
             storage_bytes: C::STORAGE_BYTES,
+            in_memory: C::IN_MEMORY,
             tells_state: C::TELLS_STATE,
             make: |saved| match saved {
                 None => Ok(Box::new(C::default())),

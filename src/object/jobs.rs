@@ -91,7 +91,7 @@ impl Inner {
             drop(place);
             namespace.jobs.tokens.lock().remove(&(caller.clone(), id));
             if let Some(result) = result {
-                namespace.reply(&Asked { caller, id, hops: 0 }, result);
+                namespace.reply(&Asked { caller, id, hops: 0, spawn: None }, result);
             }
         });
     }

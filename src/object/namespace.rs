@@ -32,6 +32,7 @@ use super::registry::Registry;
 use super::services::Services;
 use super::session::Session;
 use super::slot::{Core, Life, Posted};
+use super::timeouts::Timeouts;
 use super::turn::SocketId;
 use super::wakes::Wakes;
 use crate::metrics::Metrics;
@@ -66,6 +67,7 @@ pub(crate) struct Inner {
     pub(super) idle: Idle,
     pub(super) pulse: Pulse,
     pub(super) wakes: Wakes,
+    pub(super) timeouts: Timeouts,
     pub(super) storage: Storage,
     pub(super) registry: Registry,
     pub(super) options: Options,
@@ -124,6 +126,19 @@ pub(super) enum Offered {
     Gone,
 }
 
+/// What became of an object that was to give its memory back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stay {
+    /// It has none any more.
+    Over,
+    /// It has events, or a runner, which comes back to this.
+    Busy,
+    /// Its last write set is not decided.
+    Undecided(Seq),
+    /// What only its memory knows is still needed.
+    Needed,
+}
+
 impl Inner {
     pub(super) fn new(
         storage: Storage,
@@ -143,6 +158,7 @@ impl Inner {
             idle: Idle::new(),
             pulse: Pulse::default(),
             wakes: Wakes::new(),
+            timeouts: Timeouts::new(),
             storage,
             registry,
             options,
@@ -309,12 +325,26 @@ impl Inner {
         Ok((slot, Session::new(SocketId(id), version, self.storage.clone(), permit)))
     }
 
-    /// Gives the memory of a resting object back; without sockets its slot goes too. Answers whether it did.
+    /// Gives the memory of a resting object back; answers whether it has none any more.
     pub(super) fn hibernate(&self, slot: &Arc<Slot>) -> bool {
+        self.end_stay(slot) == Stay::Over
+    }
+
+    /// Gives the memory of a resting object back; without sockets its slot goes too.
+    fn end_stay(&self, slot: &Arc<Slot>) -> Stay {
         let _gate = self.gate.read();
         let mut core = slot.core.lock();
-        if !core.is_resting() || self.storage.outcome(core.last_write) == Outcome::Pending {
-            return core.life() != Life::Alive;
+        if core.life() != Life::Alive {
+            return Stay::Over;
+        }
+        if !core.is_resting() {
+            return Stay::Busy;
+        }
+        if self.storage.outcome(core.last_write) == Outcome::Pending {
+            return Stay::Undecided(core.last_write);
+        }
+        if core.body_mut().is_some_and(|body| self.is_needed(slot, body)) {
+            return Stay::Needed;
         }
         // A class that could not be told of a socket's end is told later.
         let has_sockets =
@@ -330,7 +360,28 @@ impl Inner {
         } else if freed.is_some() {
             self.metrics.evictions.inc();
         }
-        true
+        Stay::Over
+    }
+
+    /// Whether somebody waits for what would go with the memory of an object.
+    fn is_needed(&self, slot: &Slot, body: &Body) -> bool {
+        let in_memory = body.stored.as_ref().is_some_and(|stored| stored.in_memory);
+        body.waits() || (in_memory && self.deferred.owes(&slot.path))
+    }
+
+    /// Gives the memory of an object back as soon as it rests and its last write set is decided.
+    pub(super) fn leave(self: &Arc<Self>, slot: &Arc<Slot>) {
+        loop {
+            match self.end_stay(slot) {
+                Stay::Over | Stay::Busy => return,
+                Stay::Needed => return self.idle.touch(slot),
+                Stay::Undecided(seq) => {
+                    if self.storage.wait(seq, &Waker::from(Arc::clone(slot))) == Outcome::Pending {
+                        return;
+                    }
+                }
+            }
+        }
     }
 
     /// Removes a slot that is out of service, unless another stands there already.
@@ -345,9 +396,14 @@ impl Inner {
     /// Lets a slot go on that waits for storage.
     fn resume(self: &Arc<Self>, slot: &Arc<Slot>) {
         self.do_errands(slot);
-        let body = slot.core.lock().resume();
+        let mut core = slot.core.lock();
+        let body = core.resume();
+        let leaves = core.is_resting() && core.body_mut().is_some_and(|body| body.is_leaving());
+        drop(core);
         if let Some(body) = body {
             self.run(slot, body);
+        } else if leaves {
+            self.leave(slot);
         }
     }
 

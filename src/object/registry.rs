@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::Error;
@@ -11,6 +12,10 @@ use crate::limits::CLASS_NAME_BYTES;
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
 use crate::protocol::Code;
+
+/// A class of a [`Registry`], by its place there: small enough to travel with every question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ClassNumber(NonZeroU32);
 
 type Route = dyn Fn(&ObjectPath) -> Option<String> + Send + Sync;
 
@@ -36,6 +41,8 @@ pub enum RegistryError {
 /// The classes of a server, by name, and its routes.
 pub struct Registry {
     classes: HashMap<&'static str, Arc<Definition>>,
+    /// In the order of their numbers.
+    numbered: Vec<&'static str>,
     route: Box<Route>,
     default: Arc<str>,
     metrics: Metrics,
@@ -49,6 +56,7 @@ impl Registry {
     pub fn new<C: Class>(metrics: &Metrics) -> Result<Self, RegistryError> {
         let mut registry = Self {
             classes: HashMap::new(),
+            numbered: Vec::new(),
             route: Box::new(|_| None),
             default: C::NAME.into(),
             metrics: metrics.clone(),
@@ -70,6 +78,7 @@ impl Registry {
             Entry::Occupied(_) => Err(RegistryError::Duplicate(C::NAME)),
             Entry::Vacant(entry) => {
                 entry.insert(Arc::new(Definition::of::<C>(&self.metrics)));
+                self.numbered.push(C::NAME);
                 Ok(())
             }
         }
@@ -110,6 +119,23 @@ impl Registry {
     /// Every class there is.
     pub(crate) fn definitions(&self) -> impl Iterator<Item = &Definition> {
         self.classes.values().map(|definition| &**definition)
+    }
+
+    /// The number of a class, if there is one of that name.
+    pub(crate) fn number(&self, name: &str) -> Option<ClassNumber> {
+        let place = self.numbered.iter().position(|numbered| *numbered == name)?;
+        u32::try_from(place + 1).ok().and_then(NonZeroU32::new).map(ClassNumber)
+    }
+
+    /// The name of a numbered class.
+    pub(crate) fn named(&self, ClassNumber(number): ClassNumber) -> Option<&Arc<str>> {
+        let name = self.numbered.get(number.get() as usize - 1)?;
+        self.classes.get(name).map(|definition| &definition.name)
+    }
+
+    /// Whether objects of a class live in memory alone.
+    pub(crate) fn is_in_memory(&self, name: &str) -> bool {
+        self.classes.get(name).is_some_and(|definition| definition.in_memory)
     }
 
     /// The class for a path of which nothing is stored.

@@ -1,5 +1,6 @@
 //! What an object waits for: answers to calls, jobs and requests. Each is a row, so that it is answered exactly once: by
-//! the other side, when its time is up, or, after a restart, with `interrupted`.
+//! the other side, when its time is up, or, after a restart, with `interrupted`. Those that are asked in memory are none:
+//! they go with the memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -32,7 +33,7 @@ const PREFIX: &str = "pending/";
 pub(super) struct Waiting {
     /// Whether it is of a job or an outbound request, and not of a call.
     pub(super) job: bool,
-    /// In milliseconds since the epoch.
+    /// In milliseconds since the epoch; in memory, of the clock of [`Timeouts`](super::timeouts::Timeouts).
     pub(super) deadline: u64,
     /// The start of the server that is to answer.
     pub(super) start: u64,
@@ -48,9 +49,41 @@ pub(super) struct Waiting {
 /// The answers that one object waits for, as of its last turn.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
+    rows: Questions,
+    /// Those that are no rows.
+    memory: Option<Box<Questions>>,
+}
+
+/// Questions that are kept in the same way.
+#[derive(Debug, Default)]
+struct Questions {
     waiting: BTreeMap<u64, Waiting>,
     deadlines: BTreeSet<(u64, u64)>,
     jobs: usize,
+}
+
+impl Questions {
+    fn insert(&mut self, id: u64, waiting: Waiting) {
+        self.jobs += usize::from(waiting.job);
+        self.deadlines.insert((waiting.deadline, id));
+        self.waiting.insert(id, waiting);
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&id)?;
+        self.jobs -= usize::from(waiting.job);
+        self.deadlines.remove(&(waiting.deadline, id));
+        Some(waiting)
+    }
+
+    fn next_deadline(&self) -> Option<u64> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    fn expired(&self, now: u64) -> impl Iterator<Item = (u64, &str)> {
+        let expired = self.deadlines.iter().take_while(move |(deadline, _)| *deadline <= now);
+        expired.map(|(_, id)| (*id, self.waiting.get(id).map_or("", |waiting| &*waiting.who)))
+    }
 }
 
 impl Pending {
@@ -68,47 +101,85 @@ impl Pending {
         pending
     }
 
-    pub(super) fn insert(&mut self, id: u64, waiting: Waiting) {
-        self.jobs += usize::from(waiting.job);
-        self.deadlines.insert((waiting.deadline, id));
-        self.waiting.insert(id, waiting);
+    /// It has a row.
+    fn insert(&mut self, id: u64, waiting: Waiting) {
+        self.rows.insert(id, waiting);
     }
 
-    pub(super) fn remove(&mut self, id: u64) -> Option<Waiting> {
-        let waiting = self.waiting.remove(&id)?;
-        self.jobs -= usize::from(waiting.job);
-        self.deadlines.remove(&(waiting.deadline, id));
-        Some(waiting)
+    /// Waits for an answer, in memory alone or also as a row.
+    pub(super) fn ask(&mut self, id: u64, waiting: Waiting, in_memory: bool) {
+        if in_memory {
+            self.memory.get_or_insert_default().insert(id, waiting);
+        } else {
+            self.insert(id, waiting);
+        }
+    }
+
+    /// Takes a question out; answers it, and whether it has a row.
+    pub(super) fn remove(&mut self, id: u64) -> Option<(Waiting, bool)> {
+        let Some(waiting) = self.rows.remove(id) else { return Some((self.memory.as_mut()?.remove(id)?, false)) };
+        Some((waiting, true))
     }
 
     pub(super) fn contains(&self, id: u64) -> bool {
-        self.waiting.contains_key(&id)
+        self.rows.waiting.contains_key(&id) || self.is_in_memory(id)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+    pub(super) fn is_in_memory(&self, id: u64) -> bool {
+        self.memory.as_ref().is_some_and(|memory| memory.waiting.contains_key(&id))
+    }
+
+    /// How many are rows.
+    pub(super) fn rows(&self) -> usize {
+        self.rows.waiting.len()
+    }
+
+    /// How many are in memory alone.
+    pub(super) fn in_memory(&self) -> usize {
+        self.memory.as_ref().map_or(0, |memory| memory.waiting.len())
+    }
+
+    pub(super) fn waits_in_memory(&self) -> bool {
+        self.in_memory() > 0
     }
 
     /// How many of them are jobs.
     pub(super) fn jobs(&self) -> usize {
-        self.jobs
+        self.rows.jobs + self.memory.as_ref().map_or(0, |memory| memory.jobs)
     }
 
-    /// When the first of them has waited long enough, in milliseconds since the epoch.
+    /// When the first of the rows has waited long enough, in milliseconds since the epoch.
     pub(super) fn next_deadline(&self) -> Option<u64> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        self.rows.next_deadline()
     }
 
-    /// Those whose time is up, the first one first.
-    pub(super) fn expired(&self, now: u64) -> impl Iterator<Item = (u64, &str)> {
-        let expired = self.deadlines.iter().take_while(move |(deadline, _)| *deadline <= now);
-        expired.map(|(_, id)| (*id, self.waiting.get(id).map_or("", |waiting| &*waiting.who)))
+    /// When the first of those in memory has waited long enough, in milliseconds of [`Timeouts`](super::timeouts::Timeouts).
+    pub(super) fn next_timeout(&self) -> Option<u64> {
+        self.memory.as_ref()?.next_deadline()
     }
 
-    /// Those that an earlier start of the server was to answer, and nobody will.
+    /// Those whose time is up, the first one first: rows by the clock, the others by that of the timeouts. With who was to
+    /// answer.
+    pub(super) fn expired(&self, clock: u64, timeouts: u64) -> impl Iterator<Item = (u64, &str)> {
+        let memory = self.memory.iter().flat_map(move |memory| memory.expired(timeouts));
+        self.rows.expired(clock).chain(memory)
+    }
+
+    /// Those that an earlier start of the server was to answer, and nobody will. With who was to answer.
     pub(super) fn interrupted(&self, start: u64) -> impl Iterator<Item = (u64, &str)> {
-        let interrupted = self.waiting.iter().filter(move |(_, waiting)| waiting.start != start);
+        let interrupted = self.rows.waiting.iter().filter(move |(_, waiting)| waiting.start != start);
         interrupted.map(|(id, waiting)| (*id, &*waiting.who))
+    }
+
+    /// Takes over what another memory of the object waits for.
+    pub(super) fn keep_memory(&mut self, other: Self) {
+        self.memory = other.memory;
+    }
+
+    /// The jobs that are forgotten with the memory.
+    pub(super) fn forgotten_jobs(self) -> Vec<u64> {
+        let memory = self.memory.map_or_else(BTreeMap::new, |memory| memory.waiting);
+        memory.into_iter().filter(|(_, waiting)| waiting.job).map(|(id, _)| id).collect()
     }
 }
 
@@ -148,10 +219,14 @@ impl Inner {
             Asker::Edge(_) => result,
         };
         match source.deferred.filter(|_| result.is_ok()) {
-            Some(id) => match self.deferred.insert(&slot.path, id, asker) {
-                None => run.effects.push(Effect::Errand(Errand::Owe(id))),
-                Some(asker) => run.effects.push(asker.answer(Err(Error::stopping()))),
-            },
+            Some((id, wait)) => {
+                let until = self.timeouts.after(wait);
+                match self.deferred.insert(&slot.path, id, asker, until) {
+                    None => run.effects.push(Effect::Errand(Errand::Owe(id))),
+                    Some(asker) => run.effects.push(asker.answer(Err(Error::stopping()))),
+                }
+                self.timeouts.note(until);
+            }
             None => run.effects.push(asker.answer(result)),
         }
     }
@@ -173,9 +248,11 @@ impl Inner {
             return tracing::warn!(path = %slot.path, %error, "an answer came to an object that cannot start");
         }
         let Some(stored) = &mut body.stored else { return };
-        let Some(waiting) = stored.pending.remove(id) else { return };
-        run.set.rows.insert(key(id), None);
-        stored.keep_timers(run);
+        let Some((waiting, is_row)) = stored.pending.remove(id) else { return };
+        if is_row {
+            run.set.rows.insert(key(id), None);
+            stored.keep_timers(run);
+        }
         let note = serde_json::from_str(&waiting.note)
             .map_err(|error| Error::internal(format!("a note cannot be read: {error}")));
         let delivered = note.and_then(|note| {
@@ -191,9 +268,11 @@ impl Inner {
     /// Answers what nobody else will: whose time is up, and what an earlier start of the server was to answer.
     pub(super) fn answer_overdue(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run) {
         let now = self.services.clock.now();
+        // It has come out of the queue, or is not needed any more; the end of the run makes another.
+        body.timeout = None;
         let Some(stored) = &body.stored else { return };
         let interrupted = stored.pending.interrupted(self.start).map(|(id, who)| (id, Error::interrupted(who)));
-        let expired = stored.pending.expired(now).map(|(id, who)| (id, Error::timed_out(who)));
+        let expired = stored.pending.expired(now, self.timeouts.now()).map(|(id, who)| (id, Error::timed_out(who)));
         let overdue: Vec<_> = interrupted.chain(expired).collect();
         for (id, error) in overdue {
             if run.is_full() {

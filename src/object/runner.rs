@@ -32,7 +32,6 @@ impl Inner {
 
     fn run_share(self: &Arc<Self>, slot: &Arc<Slot>, mut body: Box<Body>) {
         self.pulse.beat();
-        self.idle.touch(slot);
         let mut turns = 0;
         loop {
             if turns >= TURNS_PER_RUN {
@@ -48,16 +47,15 @@ impl Inner {
                 };
                 body = taken;
             }
-            let pristine = body.stored.as_ref().is_some_and(|stored| !stored.exists);
+            let (leaving, waits) = (body.is_leaving(), body.waits());
             let next = slot.core.lock().next(body, TURNS_PER_RUN - turns);
             Self::wake_waiting(slot);
             match next {
-                Next::Rest if pristine => {
-                    // Looking at a path leaves nothing behind, not even memory.
-                    self.hibernate(slot);
-                    return;
-                }
-                Next::Rest => return,
+                // The answer that it waits for brings another run.
+                Next::Rest if waits => return,
+                // Looking at a path leaves nothing behind, not even memory.
+                Next::Rest if leaving => return self.leave(slot),
+                Next::Rest => return self.idle.touch(slot),
                 Next::Dead(body, events) => {
                     let end = self.end_of(slot);
                     self.bury(slot, events, Some(body), end);
@@ -143,12 +141,14 @@ impl Inner {
     }
 
     /// If the last write failed, what is in memory may never have happened: it is read anew.
-    fn forget_failed(&self, slot: &Slot, body: &mut Body) {
+    fn forget_failed(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body) {
         let mut core = slot.core.lock();
         if let Outcome::Failed(_) = self.storage.outcome(core.last_write) {
             core.last_write = Seq::NONE;
             drop(core);
-            drop(body.sleep());
+            self.reset(slot, body);
+        } else {
+            drop(core);
         }
         body.sockets.forget_failed(|seq| self.storage.outcome(seq));
     }

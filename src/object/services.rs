@@ -1,5 +1,6 @@
 //! What the objects of a server get from outside: time, randomness, jobs, HTTP. A simulation replaces each.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
@@ -49,7 +50,7 @@ type Job = dyn Fn(Box<RawValue>) -> Future<Vec<u8>> + Send + Sync;
 
 /// Async work that objects can start, by name.
 #[derive(Clone, Default)]
-pub struct Jobs(HashMap<&'static str, Arc<Job>>);
+pub struct Jobs(HashMap<Cow<'static, str>, Arc<Job>>);
 
 impl Jobs {
     /// Registers work: it gets the input that the object gave, and answers JSON text (see [`json`](super::json)). It runs
@@ -62,11 +63,15 @@ impl Jobs {
     /// let jobs = Jobs::default().with("echo", |input| async move { json(&input) });
     /// ```
     #[must_use]
-    pub fn with<F>(mut self, name: &'static str, job: impl Fn(Box<RawValue>) -> F + Send + Sync + 'static) -> Self
+    pub fn with<F>(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        job: impl Fn(Box<RawValue>) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: std::future::Future<Output = Result<Vec<u8>, Error>> + Send + 'static,
     {
-        self.0.insert(name, Arc::new(move |input| Box::pin(job(input))));
+        self.0.insert(name.into(), Arc::new(move |input| Box::pin(job(input))));
         self
     }
 

@@ -155,6 +155,11 @@ impl<E, B> Core<E, B> {
         if self.running && self.life == Life::Alive { self.body.take() } else { None }
     }
 
+    /// Whether a runner is at it, and does not wait.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running && self.body.is_none()
+    }
+
     /// Whether nobody runs it and no event waits: then its memory may go, if its last write is durable.
     pub(crate) fn is_resting(&self) -> bool {
         !self.running && self.mailbox.is_empty() && self.life == Life::Alive

@@ -21,6 +21,7 @@ use super::pulse;
 use super::registry::Registry;
 use super::services::Services;
 use super::session::{Drained, Outgoing, Session};
+use super::timeouts;
 use super::wakes;
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
@@ -65,12 +66,12 @@ impl Namespace {
         idle::put_to_sleep(Arc::clone(&self.0))
     }
 
-    /// Delivers what waits from before the start, and what could not be delivered at its time, for as long as the future is
-    /// polled.
+    /// Delivers what waits from before the start, and what could not be delivered at its time, and ends waits whose time is
+    /// up, for as long as the future is polled.
     pub fn deliveries(&self) -> impl Future<Output = ()> + Send + 'static {
-        let (deliver, pay) = (inbox::deliver(Arc::clone(&self.0)), inbox::pay(Arc::clone(&self.0)));
+        let (inboxes, timeouts) = (inbox::deliver(Arc::clone(&self.0)), timeouts::run(Arc::clone(&self.0)));
         async move {
-            tokio::join!(deliver, pay);
+            tokio::join!(inboxes, timeouts);
         }
     }
 

@@ -4,6 +4,7 @@ mod alarms;
 mod broadcast;
 mod choices;
 mod ends;
+mod memory;
 mod promises;
 mod resets;
 mod sockets;

@@ -36,21 +36,26 @@ use crate::timers::{Alarm, Due, Outcome, Retry, Timers};
 
 impl Stored {
     /// What storage has of an object with this record.
-    pub(super) fn load(storage: &Storage, path: &ObjectPath, record: Record, exists: bool) -> Result<Self, Error> {
+    pub(super) fn load(
+        storage: &Storage,
+        path: &ObjectPath,
+        record: Record,
+        (exists, in_memory): (bool, bool),
+    ) -> Result<Self, Error> {
         let (timers, pending) =
             if record.rows > 0 { load_runtime(storage, path)? } else { (Timers::default(), Pending::default()) };
-        let runtime_rows = timers.rows() + pending.len() as u64;
+        let runtime_rows = timers.rows() + pending.rows() as u64;
         let rows = Rows::load(storage, path, record.rows.saturating_sub(runtime_rows))?;
         let state_bytes = record.state.as_ref().map_or(0, |state| state.len());
-        let mail = Mail::default();
         let mut stored = Self {
             record,
             state_bytes,
             exists,
+            in_memory,
             looked: 0,
             children: None,
             rows,
-            mail,
+            mail: Mail::default(),
             pending,
             timers,
             runtime_rows,
@@ -66,7 +71,7 @@ impl Stored {
         for (key, value) in self.timers.take_changes() {
             run.set.rows.insert((Space::Runtime, key), value.map(Into::into));
         }
-        let rows = self.timers.rows() + self.pending.len() as u64;
+        let rows = self.timers.rows() + self.pending.rows() as u64;
         if rows != self.runtime_rows {
             self.record.rows = self.record.rows.saturating_sub(self.runtime_rows) + rows;
             self.runtime_rows = rows;

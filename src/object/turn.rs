@@ -4,11 +4,12 @@
 //! |---|---|
 //! | `storage` | the object's rows, and transactions |
 //! | `sockets` | its sockets |
-//! | `talk` | messages, calls, jobs and requests |
+//! | `talk`, `ask` | messages, calls, jobs and requests |
 //! | `tree` | its children |
 //! | `alarms` | its alarm and its schedules |
 
 mod alarms;
+mod ask;
 mod sockets;
 mod storage;
 mod talk;
@@ -20,10 +21,10 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 pub use self::alarms::When;
+pub use self::ask::Ask;
 pub use self::sockets::Sent;
 pub(in crate::object) use self::sockets::SocketChanges;
 pub use self::storage::{List, Listing};
-pub use self::talk::Ask;
 use self::talk::Said;
 pub use self::tree::ListedChild;
 use super::Error;
@@ -88,6 +89,8 @@ pub(super) struct Draft {
     pub(super) sockets: SocketChanges,
     /// Whether the alarm or a schedule was changed.
     timers: bool,
+    /// Whether the memory is to be given back at once.
+    pub(super) hibernates: bool,
     /// Rows that were read, written, deleted or listed.
     pub(super) operations: u64,
     pub(super) published: Option<Change>,
@@ -154,6 +157,23 @@ impl Turn<'_> {
     /// A random number, each as likely as the other, which nobody can guess.
     pub fn random(&mut self) -> u64 {
         self.namespace.services.random.number()
+    }
+
+    /// Gives the object's memory back as soon as what its turns have caused has left, instead of after 10 s without an event.
+    /// It stays while it waits for an answer in memory; the next event that comes before it has gone takes the wish back.
+    pub fn hibernate(&mut self) {
+        self.draft.hibernates = true;
+    }
+
+    /// The failure for what would be written, in an object that lives in memory alone.
+    fn check_written(&self, what: &str) -> Result<(), Error> {
+        if !self.stored.in_memory {
+            return Ok(());
+        }
+        let (path, class) = (self.path, &self.stored.record.class);
+        let text =
+            format!("{what}: {path} lives in memory alone, as its class `{class}` does; nothing of it is written");
+        Err(Error::bad_request(text))
     }
 
     /// Asks for a `state` (or, for sockets of `fleet.v2`, this change) to be sent to every socket of the object.

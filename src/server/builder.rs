@@ -2,19 +2,22 @@
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use super::tasks::{Echo, Sleep};
 use super::{Error, Running, Server};
-use crate::class::Agent;
+use crate::class::{self, Agent, Coordinator, TaskHandler, Worker};
 use crate::config::{Config, Routes, routes};
+use crate::limits::TASK_TYPE_CHARS;
 use crate::metrics::Metrics;
-use crate::object::{self, Class, Jobs, Registry, RegistryError};
+use crate::object::{self, Class, Jobs, Registry, RegistryError, read};
 
 /// Puts a server together: begun by [`Server::builder`], ended by [`Builder::run`] (a whole program, like the `fleet`
 /// binary) or [`Builder::start`] (within a program or a test).
 ///
-/// The built-in class `agent` is always there. A path has the class that it was created with, else that of the most
+/// The built-in classes are always there (see [`crate::class`]). A path has the class that it was created with, else that of the most
 /// specific route, else the default class.
 ///
 /// ```no_run
@@ -27,14 +30,33 @@ use crate::object::{self, Class, Jobs, Registry, RegistryError};
 /// }
 /// ```
 #[must_use = "it is no server until `run` or `start`"]
-#[derive(Default)]
 pub struct Builder {
     classes: Vec<Registration>,
     default: Option<Registration>,
     routes: Vec<(String, String)>,
     pub(super) jobs: Jobs,
     job_twice: Option<&'static str>,
+    /// Types of tasks whose handlers cannot be registered.
+    task_twice: Option<String>,
+    task_type: Option<String>,
     pub(crate) config: Config,
+}
+
+impl Default for Builder {
+    /// Nothing but what every server has.
+    fn default() -> Self {
+        let bare = Self {
+            classes: Vec::new(),
+            default: None,
+            routes: Vec::new(),
+            jobs: Jobs::default(),
+            job_twice: None,
+            task_twice: None,
+            task_type: None,
+            config: Config::default(),
+        };
+        bare.task("echo", Echo).task("sleep", Sleep)
+    }
 }
 
 /// How to register a class whose type is not known.
@@ -48,6 +70,11 @@ impl Registration {
     fn of<C: Class>() -> Self {
         Self { id: TypeId::of::<C>(), name: C::NAME, add: Registry::add::<C> }
     }
+}
+
+/// What every server has besides `agent`, the first of all.
+fn built_in() -> Vec<Registration> {
+    vec![Registration::of::<Coordinator>(), Registration::of::<Worker>()]
 }
 
 impl Builder {
@@ -80,6 +107,27 @@ impl Builder {
             self.job_twice = Some(name);
         }
         self.jobs = self.jobs.with(name, job);
+        self
+    }
+
+    /// Registers what does tasks of a type, see [`TaskHandler`]. Tasks reach it from a `fleet-manager`, each attempt in a
+    /// worker of its own. The types `echo`, `sleep` and `http` are built in.
+    pub fn task(mut self, kind: impl Into<String>, handler: impl TaskHandler) -> Self {
+        let kind = kind.into();
+        let name = class::job(&kind);
+        if self.jobs.has(&name) || kind == "http" {
+            self.task_twice = Some(kind);
+            return self;
+        }
+        if !(1..=TASK_TYPE_CHARS).contains(&kind.chars().count()) {
+            self.task_type = Some(kind);
+            return self;
+        }
+        let handler = Arc::new(handler);
+        self.jobs = self.jobs.with(name, move |input| {
+            let handler = Arc::clone(&handler);
+            async move { handler.run(read(&input)?).await }
+        });
         self
     }
 
@@ -126,11 +174,12 @@ impl Builder {
     /// The classes, routes and jobs, checked together.
     pub(super) fn registry(&self, metrics: &Metrics) -> Result<Registry, Error> {
         let mut registry = Registry::new::<Agent>(metrics)?;
-        for class in &self.classes {
+        let built_in = built_in();
+        for class in built_in.iter().chain(&self.classes) {
             (class.add)(&mut registry)?;
         }
         if let Some(default) = &self.default {
-            let registered = self.classes.iter().any(|class| class.id == default.id);
+            let registered = built_in.iter().chain(&self.classes).any(|class| class.id == default.id);
             if !registered && default.id != TypeId::of::<Agent>() {
                 (default.add)(&mut registry)?;
             }
@@ -139,6 +188,12 @@ impl Builder {
         registry.check()?;
         if let Some(name) = self.job_twice {
             return Err(Error::DuplicateJob(name));
+        }
+        if let Some(kind) = &self.task_twice {
+            return Err(Error::DuplicateTask(kind.clone()));
+        }
+        if let Some(kind) = &self.task_type {
+            return Err(Error::TaskType(kind.clone()));
         }
         let routes = self.all_routes()?;
         if let Some((pattern, class)) = routes.iter().find(|(_, class)| !registry.has(class)) {

@@ -16,13 +16,15 @@ const PARTS: &[(&str, &[&str])] = &[
     ("timers", &["limits"]),
     ("storage", &["limits", "metrics", "path"]),
     ("object", &["clock", "limits", "metrics", "path", "protocol", "storage", "timers"]),
-    ("class", &["object", "path", "protocol"]),
+    ("class", &["limits", "object", "path", "protocol"]),
     // What may be listed in `[outbound]` is what `outbound` can hold to.
     ("config", &["limits", "outbound", "path"]),
     // The guard is built from the section that it enforces.
     ("http", &["config", "limits", "metrics", "object", "path", "protocol", "storage"]),
     ("server", &["class", "config", "http", "limits", "metrics", "object", "outbound", "path", "protocol", "storage"]),
-    ("cli", &["config", "server"]),
+    ("client", &["limits", "path"]),
+    // What a command reads, sends and waits for is bounded like everything else.
+    ("cli", &["client", "config", "limits", "path", "server"]),
     ("sim", &["clock", "limits", "metrics", "object", "path", "protocol", "storage"]),
     ("main", &[]),
 ];
@@ -38,6 +40,7 @@ const BANNED: &[(&str, &[&str])] = &[
     ("limits", &["tokio", "axum", "hyper", "rusqlite"]),
     ("timers", &["tokio", "axum", "hyper", "rusqlite", "std::time", "Timestamp::now", "Zoned::now", "fastrand"]),
     ("config", &["tokio", "axum", "hyper", "rusqlite"]),
+    ("client", &["axum", "rusqlite", "std::fs", "std::env"]),
     ("cli", &["axum", "hyper", "rusqlite"]),
 ];
 
@@ -58,6 +61,7 @@ const OWNED: &[Owned] = &[
         &[
             ("http/assets.rs", "304 for what the client has, 404 for a page that is not embedded"),
             ("http/system.rs", "503 of `ready` is an answer and not a failure"),
+            ("client.rs", "there it is what a server has answered"),
             ("http/websocket.rs", "426 is of the handshake, and has no code of ours"),
         ],
     ),

@@ -14,9 +14,10 @@
 //! | FX7 | `life` |
 //! | FX8 | `versions` |
 //! | FX9 | `guard` |
-//! | OP1 | `tests/cli.rs` |
+//! | OP1 | `tests/cli.rs`; the commands `submit` and `batch` in `submit` |
 //! | OP2, OP3 | `system` |
 //! | OP4 | `classes`; the figures beside the code, in `src/object/activity.rs` |
+//! | coordinator | `coordinator` |
 //! | ID1, OB7 | `classes` |
 //! | ID2 | `examples` |
 //! | CO3 | beside the code, in `src/outbound` |
@@ -30,6 +31,7 @@ mod harness;
 
 mod calls;
 mod classes;
+mod coordinator;
 mod counts;
 mod deletes;
 mod examples;
@@ -44,5 +46,6 @@ mod paths;
 mod sleep;
 mod slow;
 mod sockets;
+mod submit;
 mod system;
 mod versions;

@@ -25,6 +25,9 @@ static SHUT: Mutex<Option<String>> = Mutex::new(None);
 /// What a turn that holds waits for: once to say that it is there, once to go on.
 static HELD: Mutex<Option<Arc<Barrier>>> = Mutex::new(None);
 
+/// The same of one that goes on for longer.
+static ENDLESS: Mutex<Option<Arc<Barrier>>> = Mutex::new(None);
+
 /// Has a bound of its own, and a value that JSON may not be able to hold.
 #[derive(Default, Serialize, Deserialize)]
 struct Own {
@@ -67,8 +70,8 @@ impl Class for Own {
                 let now = turn.now();
                 turn.set_alarm(now)?;
             }
-            "hold" => {
-                let held = HELD.lock().clone();
+            "hold" | "endless" => {
+                let held = if method == "hold" { &HELD } else { &ENDLESS }.lock().clone();
                 if let Some(held) = held {
                     held.wait();
                     held.wait();
@@ -273,18 +276,24 @@ async fn ob6_a_turn_that_does_not_end_is_said_once() {
     let data = tempfile::tempdir().expect("a directory");
     let (namespace, storage) = world(&data, roomy());
     let slot = namespace.0.slot(&path("/a"));
-    let busy = Duration::from_secs(11);
-    assert!(!namespace.0.notice(&slot, busy), "nothing runs");
+    assert!(!namespace.0.look_at_turns(), "nothing runs");
+    let held = Arc::new(Barrier::new(2));
+    *ENDLESS.lock() = Some(Arc::clone(&held));
+    let caller = namespace.clone();
+    let called = namespace.0.spawn(async move { call(&caller, "/a", "endless", ()).await });
+    tokio::task::block_in_place(|| held.wait());
+    assert!(namespace.0.look_at_turns(), "it may have begun just now");
+    assert_eq!(slot.doing.said(), 0);
+    assert!(namespace.0.look_at_turns(), "it is the same");
+    assert_ne!(slot.doing.said(), 0);
+    assert_eq!(slot.doing.name(), "endless");
+    assert!(!slot.doing.lasts(), "it was said");
+    tokio::task::block_in_place(|| held.wait());
+    called.await.expect("no panic").expect("an answer");
+    until("it rests", async || !namespace.0.look_at_turns()).await;
     slot.doing.begin("a method of more than thirty-two bytes");
     assert_eq!(slot.doing.name(), "a method of more than thirty-two");
-    slot.doing.begin("loop");
-    assert_eq!(slot.doing.name(), "loop");
-    let body = slot.core.lock().start().expect("nobody runs it");
-    assert!(!namespace.0.notice(&slot, busy), "it may have begun just now");
-    assert!(namespace.0.notice(&slot, busy), "it is the same");
-    assert!(!namespace.0.notice(&slot, busy), "it was said");
-    slot.doing.begin("loop");
-    assert!(!namespace.0.notice(&slot, busy), "another one");
-    drop(body);
+    assert!(!slot.doing.lasts(), "it may have begun just now");
+    assert!(slot.doing.lasts(), "another one, for as long");
     storage.close();
 }

@@ -26,8 +26,9 @@ impl Turn<'_> {
     /// Sets the alarm, in place of one that waits, also of one that is to be retried. A time that is past becomes now.
     ///
     /// # Errors
-    /// `bad_request` for a time after the year 9999.
+    /// `bad_request` for a time after the year 9999, and in an object that lives in memory alone.
     pub fn set_alarm(&mut self, at: u64) -> Result<(), Error> {
+        self.check_written("set_alarm")?;
         let at = at.max(self.now());
         Ok(self.timers().set_alarm(at)?)
     }
@@ -59,9 +60,11 @@ impl Turn<'_> {
     /// ```
     ///
     /// # Errors
-    /// `bad_request` for what cannot be a name, an interval, an expression or a time zone; `conflict` when the object has as
+    /// `bad_request` for what cannot be a name, an interval, an expression or a time zone, and in an object that lives in
+    /// memory alone; `conflict` when the object has as
     /// many schedules as it may.
     pub fn set_schedule(&mut self, name: &str, when: When<'_>) -> Result<(), Error> {
+        self.check_written("set_schedule")?;
         let spec = match when {
             When::Once(at) => Spec::once(at)?,
             When::Every(ms) => Spec::every(ms)?,

@@ -179,7 +179,7 @@ impl Turn<'_> {
     ///
     /// # Errors
     /// `bad_request` for a key of more than 2,048 bytes or none, `too_large` for a value of more than 2 MiB or a turn of
-    /// more than 20,000 rows or 16 MiB; storage that cannot be read.
+    /// more than 20,000 rows or 16 MiB; `bad_request` in an object that lives in memory alone; storage that cannot be read.
     pub fn put<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
         let encoded = rmp_serde::to_vec_named(value)
             .map_err(|error| Error::internal(format!("the value of `{key}` cannot be encoded: {error}")))?;
@@ -224,6 +224,9 @@ impl Turn<'_> {
     /// # Errors
     /// Storage that cannot be read.
     pub fn delete_all(&mut self) -> Result<(), Error> {
+        if self.stored.in_memory {
+            return Ok(());
+        }
         let children = self.children_bytes()?;
         let draft = &mut self.draft;
         draft.operations += 1;
@@ -277,7 +280,7 @@ impl Turn<'_> {
         draft.transactions += 1;
         let (undo, effects, deleted) = (draft.undo.len(), draft.effects.len(), draft.deleted.len());
         let (children, published) = (draft.children.clone(), draft.published.clone());
-        let sockets = draft.sockets.clone();
+        let (sockets, hibernates) = (draft.sockets.clone(), draft.hibernates);
         let said = draft.said.mark();
         let (record, bytes) = (self.stored.record.clone(), draft.row_bytes);
         let timers = self.stored.timers.clone();
@@ -290,7 +293,7 @@ impl Turn<'_> {
             draft.deleted.truncate(deleted);
             draft.said.undo_to(&said);
             (draft.children, draft.published, draft.row_bytes) = (children, published, bytes);
-            draft.sockets = sockets;
+            (draft.sockets, draft.hibernates) = (sockets, hibernates);
             (self.stored.record, self.stored.timers) = (record, timers);
         }
         result
@@ -318,6 +321,9 @@ impl Turn<'_> {
     /// Writes a row; answers whether there was one.
     fn write(&mut self, key: &str, value: Option<Value>) -> Result<bool, Error> {
         check_key(key)?;
+        if value.is_some() {
+            self.check_written("put")?;
+        }
         self.draft.operations += 1;
         let before = self.len_of(key)?;
         if value.is_none() && before.is_none() {

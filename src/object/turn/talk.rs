@@ -8,9 +8,10 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::Turn;
+use super::ask::{Ask, check_wait};
 use crate::limits::{
-    CALL_HOPS, CALL_TIME, DEFERRED, ERRANDS_PER_TURN, HOST_NAME_BYTES, JOB_TIME, JOBS_PER_OBJECT, LONGEST_WAIT,
-    MESSAGE_BYTES, NOTE_BYTES, PENDING, WRITE_SET_BYTES,
+    CALL_HOPS, CALL_TIME, DEFERRED, DEFERRED_TIME, ERRANDS_PER_TURN, HOST_NAME_BYTES, JOB_TIME, JOBS_PER_OBJECT,
+    MESSAGE_BYTES, WRITE_SET_BYTES,
 };
 use crate::object::Error;
 use crate::object::deferred::{Asked, Deferred};
@@ -24,55 +25,28 @@ use crate::path::ObjectPath;
 use crate::protocol::Code;
 use crate::storage::{Backlog, Send, WriteSet};
 
-/// How long to wait for an answer, and what to remember of the question.
-///
-/// ```
-/// use fleet::Ask;
-///
-/// let ask = Ask::new().timeout(5_000).note(&"order 17");
-/// ```
-#[derive(Debug, Default)]
-pub struct Ask {
-    /// In milliseconds.
-    timeout: Option<u64>,
-    note: Option<Result<Box<RawValue>, serde_json::Error>>,
-}
-
-impl Ask {
-    /// The usual time (30 s for a call, 60 s for a job or a request), and `null` as the note.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// How long to wait, in milliseconds: 1 to 3,600,000.
-    #[must_use]
-    pub fn timeout(mut self, milliseconds: u64) -> Self {
-        self.timeout = Some(milliseconds);
-        self
-    }
-
-    /// What [`Replied`](crate::Replied) is to say beside the answer, at most 4 KiB of JSON: the turn that gets the answer
-    /// may be long after this one, and after a restart.
-    #[must_use]
-    pub fn note<T: Serialize + ?Sized>(mut self, note: &T) -> Self {
-        self.note = Some(to_raw_value(note));
-        self
-    }
-}
-
 /// What a turn has said so far, besides its effects.
 #[derive(Debug, Default)]
 pub(in crate::object) struct Said {
     /// Durable messages, each with the number of subtrees that the turn had deleted before it.
     sends: Vec<(Send, usize)>,
     sent_bytes: u64,
-    /// Answers that are waited for, each with its row.
-    asked: Vec<(u64, Waiting, Arc<[u8]>)>,
-    /// Answers that are not waited for any more.
-    cancelled: Vec<u64>,
-    pub(in crate::object) deferred: Option<u64>,
+    /// Answers that are waited for.
+    asked: Vec<Question>,
+    /// Answers that are not waited for any more, and whether each has a row.
+    cancelled: Vec<(u64, bool)>,
+    /// The number of the answer that is owed, and for how long.
+    pub(in crate::object) deferred: Option<(u64, Duration)>,
     errands: usize,
+}
+
+/// An answer that is waited for from here on.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) id: u64,
+    pub(super) waiting: Waiting,
+    /// What is written of it; nothing, if it is in memory alone.
+    pub(super) row: Option<Arc<[u8]>>,
 }
 
 /// How much a turn had said at some moment.
@@ -81,13 +55,29 @@ pub(super) struct Mark {
     sent_bytes: u64,
     asked: usize,
     cancelled: usize,
-    deferred: Option<u64>,
+    deferred: Option<(u64, Duration)>,
     errands: usize,
 }
 
 impl Said {
     pub(super) fn has_writes(&self) -> bool {
-        !self.sends.is_empty() || !self.asked.is_empty() || !self.cancelled.is_empty()
+        !self.sends.is_empty()
+            || self.asked.iter().any(|question| question.row.is_some())
+            || self.cancelled.iter().any(|(_, is_row)| *is_row)
+    }
+
+    /// Whether anything is waited for from here on, or not any more.
+    pub(in crate::object) fn has_questions(&self) -> bool {
+        !self.asked.is_empty() || !self.cancelled.is_empty()
+    }
+
+    pub(super) fn ask(&mut self, question: Question) {
+        self.asked.push(question);
+    }
+
+    /// How many questions there are that are in memory, or that are not.
+    pub(super) fn asked(&self, in_memory: bool) -> usize {
+        self.asked.iter().filter(|question| question.row.is_none() == in_memory).count()
     }
 
     pub(super) fn mark(&self) -> Mark {
@@ -106,7 +96,7 @@ impl Said {
 
     /// How many rows it is.
     pub(super) fn rows(&self) -> usize {
-        self.sends.len() + self.asked.len()
+        self.sends.len() + self.asked(false)
     }
 
     /// The durable messages that there are.
@@ -116,8 +106,10 @@ impl Said {
 
     /// Adds the rows of what was said.
     pub(super) fn write(&mut self, set: &mut WriteSet) {
-        set.rows.extend(self.asked.iter().map(|(id, _, row)| (replies::key(*id), Some(Arc::clone(row)))));
-        set.rows.extend(self.cancelled.iter().map(|id| (replies::key(*id), None)));
+        for Question { id, row, .. } in &self.asked {
+            set.rows.extend(row.iter().map(|row| (replies::key(*id), Some(Arc::clone(row)))));
+        }
+        set.rows.extend(self.cancelled.iter().filter(|(_, is_row)| *is_row).map(|(id, _)| (replies::key(*id), None)));
         let deleted = &set.deleted;
         // What was sent to a subtree before the turn deleted it is gone with it.
         let arrives = |(send, before): &(Send, usize)| !deleted[*before..].iter().any(|top| top.contains(&send.target));
@@ -126,8 +118,10 @@ impl Said {
 
     /// What the object waits for from here on.
     pub(in crate::object) fn settle(self, pending: &mut Pending) {
-        self.asked.into_iter().for_each(|(id, waiting, _)| pending.insert(id, waiting));
-        for id in self.cancelled {
+        for Question { id, waiting, row } in self.asked {
+            pending.ask(id, waiting, row.is_none());
+        }
+        for (id, _) in self.cancelled {
             pending.remove(id);
         }
     }
@@ -153,9 +147,11 @@ impl Turn<'_> {
     /// hold up those behind it for ever. Deleting either object takes the messages between them that were sent before.
     ///
     /// # Errors
-    /// `too_large` for a message of more than 1 MiB or a turn that writes too much, `overloaded` when 10,000 messages or
-    /// 64 MiB of this object wait (`outbox full`); storage that cannot be read.
+    /// `too_large` for a message of more than 1 MiB or a turn that writes too much, `bad_request` from an object that lives
+    /// in memory alone, `overloaded` when 10,000 messages or 64 MiB of this object wait (`outbox full`); storage that cannot
+    /// be read.
     pub fn send<T: Serialize + ?Sized>(&mut self, to: &ObjectPath, message: &T) -> Result<(), Error> {
+        self.check_written("send")?;
         let message: Box<str> = encode("the message", message)?.into();
         let mut sent = self.draft.said.sends();
         sent += Backlog { messages: 1, bytes: message.len() as u64 };
@@ -187,7 +183,8 @@ impl Turn<'_> {
     ///
     /// # Errors
     /// `too_large` for a payload of more than 1 MiB, `bad_request` for a time or a note that cannot be, `overloaded` when
-    /// the object waits for 1,000 answers, `conflict` when 32 calls lie above this one (`too many hops`).
+    /// the object waits for 1,000 answers, `conflict` when 32 calls lie above this one (`too many hops`). `bad_request` for
+    /// a class of [`Ask::spawn_as`] that is not registered.
     pub fn call<T: Serialize + ?Sized>(
         &mut self,
         to: &ObjectPath,
@@ -201,8 +198,9 @@ impl Turn<'_> {
         }
         let payload = encode("the payload", payload)?;
         self.count_errand()?;
+        let spawn = ask.class.as_deref().map(|class| self.class_number(class)).transpose()?;
         let (id, _) = self.ask(to.to_string(), ask, CALL_TIME, false)?;
-        let asked = Asked { caller: self.path.clone(), id, hops: self.hops + 1 };
+        let asked = Asked { caller: self.path.clone(), id, hops: self.hops + 1, spawn };
         let call = Errand::Call { to: to.clone(), method: method.into(), payload, asked };
         self.draft.effects.push(Effect::Errand(call));
         Ok(id)
@@ -218,6 +216,11 @@ impl Turn<'_> {
         let input = encode("the input", input)?;
         let work = self.namespace.services.jobs.work(job, input)?;
         self.start(format!("job `{job}`"), work, ask)
+    }
+
+    /// Whether the server has registered a job of that name.
+    pub fn has_job(&self, name: &str) -> bool {
+        self.namespace.services.jobs.has(name)
     }
 
     /// Sends a request to another server, once this turn is durable. The response comes as the answer of a [`Turn::call`]
@@ -247,12 +250,11 @@ impl Turn<'_> {
     /// Stops waiting for an answer: it will not come, and a job is dropped wherever it is. Answers whether it was waited
     /// for.
     pub fn cancel(&mut self, id: u64) -> bool {
-        let said = &mut self.draft.said;
-        let asked = said.asked.iter().any(|(asked, ..)| *asked == id) || self.stored.pending.contains(id);
-        if !asked || said.cancelled.contains(&id) {
-            return false;
-        }
-        said.cancelled.push(id);
+        let (said, pending) = (&mut self.draft.said, &self.stored.pending);
+        let just_now = said.asked.iter().find(|question| question.id == id).map(|question| question.row.is_some());
+        let asked = just_now.or_else(|| pending.contains(id).then(|| !pending.is_in_memory(id)));
+        let Some(is_row) = asked.filter(|is_row| !said.cancelled.contains(&(id, *is_row))) else { return false };
+        said.cancelled.push((id, is_row));
         self.draft.effects.push(Effect::Errand(Errand::Cancel(id)));
         true
     }
@@ -265,6 +267,20 @@ impl Turn<'_> {
     /// `bad_request` unless a request or another object has called a method, `conflict` for a second time in the same turn,
     /// `overloaded` when the object owes 1,000 answers.
     pub fn defer(&mut self) -> Result<Deferred, Error> {
+        self.owe(DEFERRED_TIME)
+    }
+
+    /// As [`Turn::defer`], but whoever called waits for so many milliseconds at most: 1 to 86,400,000.
+    ///
+    /// # Errors
+    /// As [`Turn::defer`]; `bad_request` for a time that cannot be.
+    pub fn defer_for(&mut self, milliseconds: u64) -> Result<Deferred, Error> {
+        let time = Duration::from_millis(milliseconds);
+        check_wait(time)?;
+        self.owe(time)
+    }
+
+    fn owe(&mut self, time: Duration) -> Result<Deferred, Error> {
         if !self.may_defer {
             return Err(Error::bad_request("defer: only a call over HTTP or of another object is answered later"));
         }
@@ -276,14 +292,15 @@ impl Turn<'_> {
             return Err(Error::new(Code::Overloaded, text));
         }
         let id = self.number();
-        self.draft.said.deferred = Some(id);
+        self.draft.said.deferred = Some((id, time));
         Ok(Deferred(id))
     }
 
     /// Gives an answer that was deferred, as JSON text or an error; answers whether anybody still waits for it.
     pub fn answer_deferred(&mut self, deferred: &Deferred, result: Result<Vec<u8>, Error>) -> bool {
         let Deferred(id) = *deferred;
-        let owed = self.draft.said.deferred == Some(id) || self.namespace.deferred.contains(self.path, id);
+        let just_now = self.draft.said.deferred.is_some_and(|(deferred, _)| deferred == id);
+        let owed = just_now || self.namespace.deferred.contains(self.path, id);
         if owed {
             self.draft.effects.push(Effect::Errand(Errand::Pay(id, result)));
         }
@@ -291,7 +308,7 @@ impl Turn<'_> {
     }
 
     fn start(&mut self, who: String, work: Work, ask: Ask) -> Result<u64, Error> {
-        let asked = self.draft.said.asked.iter().filter(|(_, waiting, _)| waiting.job).count();
+        let asked = self.draft.said.asked.iter().filter(|question| question.waiting.job).count();
         if self.stored.pending.jobs() + asked >= JOBS_PER_OBJECT {
             let text = format!("jobs limit reached: {} has {JOBS_PER_OBJECT} under way; the limit is that", self.path);
             return Err(Error::new(Code::Overloaded, text));
@@ -304,36 +321,9 @@ impl Turn<'_> {
         Ok(id)
     }
 
-    /// Waits for the answer of `who`: its number, and for how long.
-    fn ask(&mut self, who: String, ask: Ask, usual: Duration, job: bool) -> Result<(u64, Duration), Error> {
-        let said = &self.draft.said;
-        if self.stored.pending.len() + said.asked.len() >= PENDING {
-            let text = format!("pending limit reached: {} waits for {PENDING} answers; the limit is that", self.path);
-            return Err(Error::new(Code::Overloaded, text));
-        }
-        let timeout = ask.timeout.map_or(usual, Duration::from_millis);
-        if timeout.is_zero() || timeout > LONGEST_WAIT {
-            let (given, most) = (timeout.as_millis(), LONGEST_WAIT.as_millis());
-            return Err(Error::bad_request(format!("timeout is {given} ms; it must be 1 to {most}")));
-        }
-        let note = ask.note.unwrap_or_else(|| to_raw_value(&())).map_err(|error| unwritable("the note", &error))?;
-        let note: Box<str> = note.into();
-        if note.len() > NOTE_BYTES {
-            return Err(Error::bad_request(format!("the note is {} bytes; the limit is {NOTE_BYTES}", note.len())));
-        }
-        self.draft.count_row(self.path, note.len() + who.len())?;
-        let (id, start, hops) = (self.number(), self.namespace.start, self.hops);
-        let deadline = self.now().saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
-        let waiting = Waiting { job, deadline, start, hops, note, who: who.into() };
-        let row = rmp_serde::to_vec(&waiting)
-            .map_err(|error| Error::internal(format!("a pending answer cannot be encoded: {error}")))?;
-        self.draft.said.asked.push((id, waiting, row.into()));
-        Ok((id, timeout))
-    }
-
     /// A number that nothing else has: what comes too late, or from before a restart, must not meet another's. It is short
     /// enough to be exact in every JSON.
-    fn number(&mut self) -> u64 {
+    pub(super) fn number(&mut self) -> u64 {
         self.random() >> 11
     }
 
@@ -353,7 +343,7 @@ impl Turn<'_> {
 
 impl super::Draft {
     /// Counts what is no row of the class towards the bounds of a turn.
-    fn count_row(&mut self, path: &ObjectPath, bytes: usize) -> Result<(), Error> {
+    pub(super) fn count_row(&mut self, path: &ObjectPath, bytes: usize) -> Result<(), Error> {
         self.check_rows(path, 1)?;
         if self.row_bytes + bytes > WRITE_SET_BYTES {
             return Err(super::storage::too_much(path, &format!("more than {WRITE_SET_BYTES} bytes")));
@@ -375,6 +365,6 @@ fn too_long(what: &str, length: usize) -> Error {
     Error::new(Code::TooLarge, format!("{what} is {length} bytes; the limit is {MESSAGE_BYTES}"))
 }
 
-fn unwritable(what: &str, error: &serde_json::Error) -> Error {
+pub(super) fn unwritable(what: &str, error: &serde_json::Error) -> Error {
     Error::internal(format!("{what} cannot be encoded as JSON: {error}"))
 }

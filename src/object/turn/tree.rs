@@ -11,6 +11,7 @@ use crate::object::children::Children;
 use crate::object::errand::Errand;
 use crate::object::event::Effect;
 use crate::object::namespace::Slot;
+use crate::object::registry::ClassNumber;
 use crate::path::{self, ObjectName, ObjectPath};
 use crate::protocol::{self, Code};
 use crate::storage::Child;
@@ -93,7 +94,8 @@ impl Turn<'_> {
     /// at its path already is adopted as it is.
     ///
     /// # Errors
-    /// `conflict` when the name is listed already or a limit is reached; storage that cannot be read.
+    /// `conflict` when the name is listed already or a limit is reached, `bad_request` when the child or this object would
+    /// live in memory alone; storage that cannot be read.
     pub fn create_child(&mut self, name: &ObjectName) -> Result<ObjectPath, Error> {
         self.list_child(name, self.children_class)
     }
@@ -103,14 +105,22 @@ impl Turn<'_> {
     /// # Errors
     /// `bad_request` for a class that is not registered; as [`Turn::create_child`].
     pub fn create_child_as(&mut self, name: &ObjectName, class: &str) -> Result<ObjectPath, Error> {
-        if !self.namespace.registry.has(class) {
-            let shown: String = class.chars().take(CLASS_NAME_BYTES).collect();
-            return Err(Error::bad_request(format!("Unknown class: {shown}")));
-        }
+        self.class_number(class)?;
         self.list_child(name, Some(class))
     }
 
+    /// # Errors
+    /// `bad_request` for a class that is not registered.
+    pub(super) fn class_number(&self, class: &str) -> Result<ClassNumber, Error> {
+        let unknown = || {
+            let shown: String = class.chars().take(CLASS_NAME_BYTES).collect();
+            Error::bad_request(format!("Unknown class: {shown}"))
+        };
+        self.namespace.registry.number(class).ok_or_else(unknown)
+    }
+
     fn list_child(&mut self, name: &ObjectName, class: Option<&str>) -> Result<ObjectPath, Error> {
+        self.check_written("create_child")?;
         if self.has_child(name.as_str())? {
             return Err(Error::conflict("Agent already exists"));
         }
@@ -145,15 +155,24 @@ impl Turn<'_> {
     fn class_of(&mut self, path: &ObjectPath, class: Arc<str>) -> Result<Arc<str>, Error> {
         if self.draft.deleted.iter().any(|top| top.contains(path)) {
             // Of what this turn deletes nothing is left.
-            return Ok(class);
+            return self.check_listed(class);
         }
         let storage = &self.namespace.storage;
         let (choice, _) = self.namespace.choices.choose(storage, path, &class);
         if let Some(record) = storage.load(path)? {
-            return Ok(record.class);
+            return self.check_listed(record.class);
         }
-        let class = Arc::clone(&choice.class);
+        let class = self.check_listed(Arc::clone(&choice.class))?;
         self.draft.effects.push(Effect::Chosen(choice));
+        Ok(class)
+    }
+
+    fn check_listed(&self, class: Arc<str>) -> Result<Arc<str>, Error> {
+        if self.namespace.registry.is_in_memory(&class) {
+            let text =
+                format!("objects of class `{class}` live in memory alone, and cannot be listed: call them instead");
+            return Err(Error::bad_request(text));
+        }
         Ok(class)
     }
 

@@ -104,3 +104,28 @@ fn ob6_two_jobs_of_one_name_are_refused() {
     let text = refusal(&builder().job("mail", |_| async { Ok(Vec::new()) }));
     assert_eq!(text, "two jobs are named `mail`; a job is found by its name");
 }
+
+#[test]
+fn workforce_two_handlers_of_one_type_are_refused() {
+    let builder = || Server::builder().task("resize", async |_| Ok(Vec::new()));
+    builder().task("print", async |_| Ok(Vec::new())).registry(&Metrics::new()).expect("two types");
+    let text = |kind| {
+        format!("two handlers are registered for tasks of type `{kind}`; `echo`, `sleep` and `http` are built in")
+    };
+    assert_eq!(refusal(&builder().task("resize", async |_| Ok(Vec::new()))), text("resize"));
+    for kind in ["echo", "sleep", "http"] {
+        assert_eq!(refusal(&builder().task(kind, async |_| Ok(Vec::new()))), text(kind));
+    }
+    // One could not tell them apart.
+    let job = builder().job("task:resize", |_| async { Ok(Vec::new()) });
+    assert_eq!(refusal(&job), "two jobs are named `task:resize`; a job is found by its name");
+}
+
+#[test]
+fn workforce_a_type_that_no_task_has_is_refused() {
+    let text = |kind: &str| format!("`{kind}` cannot be the type of a task: it must have 1 to 64 characters");
+    for kind in [String::new(), "x".repeat(65)] {
+        assert_eq!(refusal(&Server::builder().task(kind.clone(), async |_| Ok(Vec::new()))), text(&kind));
+    }
+    Server::builder().task("ä".repeat(64), async |_| Ok(Vec::new())).registry(&Metrics::new()).expect("it is fine");
+}

@@ -1,0 +1,292 @@
+//! What can be asked of batches and tasks. Nothing here changes anything, and nothing costs more than its page.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::FleetManager;
+use super::batch::{Batch, Status};
+use super::dispatch::raw;
+use super::keys;
+use super::memory::Running;
+use super::progress::View;
+use super::sweep::rows_of_batch;
+use super::task::{Task, TaskResult};
+use crate::limits::{PAGE_ITEMS, PAGE_ITEMS_DEFAULT};
+use crate::object::{Error, List, Turn, json, read};
+
+/// A payload that names a batch.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BatchId {
+    pub(super) batch_id: String,
+}
+
+/// A payload that asks for a page.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Ask {
+    #[serde(default)]
+    batch_id: String,
+    #[serde(default)]
+    cursor: Option<String>,
+    #[serde(default)]
+    limit: Option<usize>,
+    #[serde(default)]
+    state: Option<State>,
+}
+
+/// Where a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Queued,
+    Retrying,
+    Running,
+    Completed,
+    Failed,
+}
+
+#[derive(Serialize)]
+struct Page<T> {
+    items: Vec<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+/// A result as it is told.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ResultView<'a> {
+    task_id: &'a str,
+    success: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    duration: u64,
+    timestamp: u64,
+    attempts: u32,
+    worker_id: &'a str,
+}
+
+impl<'a> ResultView<'a> {
+    pub(super) fn of(result: &'a TaskResult) -> Result<Self, Error> {
+        Ok(Self {
+            task_id: &result.id,
+            success: result.success,
+            result: result.result.as_deref().map(raw).transpose()?,
+            error: result.error.as_deref(),
+            duration: result.duration,
+            timestamp: result.timestamp,
+            attempts: result.attempts,
+            worker_id: &result.worker,
+        })
+    }
+}
+
+/// A task as it is told.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TaskView<'a> {
+    id: &'a str,
+    r#type: &'a str,
+    data: &'a RawValue,
+    priority: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retries: Option<u32>,
+    attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    /// When a task is tried again that waits for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due: Option<u64>,
+    /// Whether nobody handles its type.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unhandled: bool,
+}
+
+impl<'a> TaskView<'a> {
+    fn of(task: &'a Task) -> Result<Self, Error> {
+        Ok(Self {
+            id: &task.id,
+            r#type: &task.kind,
+            data: raw(&task.data)?,
+            priority: task.priority,
+            timeout: task.timeout,
+            retries: task.retries,
+            attempts: task.attempts,
+            error: task.error.as_deref(),
+            due: None,
+            unhandled: false,
+        })
+    }
+}
+
+/// An attempt as it is told.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AttemptView<'a> {
+    id: &'a str,
+    r#type: &'a str,
+    attempt: u32,
+    worker_id: String,
+    started_at: u64,
+    deadline: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<&'a RawValue>,
+}
+
+impl Ask {
+    /// # Errors
+    /// `bad_request` for a limit that cannot be.
+    fn limit(&self) -> Result<usize, Error> {
+        let limit = self.limit.unwrap_or(PAGE_ITEMS_DEFAULT);
+        if !(1..=PAGE_ITEMS).contains(&limit) {
+            return Err(Error::bad_request(format!("limit is {limit}; it must be 1 to {PAGE_ITEMS}")));
+        }
+        Ok(limit)
+    }
+
+    /// Rows under a prefix from its cursor on, which is what follows the prefix.
+    fn list(&self, prefix: &str) -> Result<List, Error> {
+        let list = List::new().prefix(prefix).limit(self.limit()?);
+        Ok(match &self.cursor {
+            Some(cursor) => list.after(format!("{prefix}{cursor}")),
+            None => list,
+        })
+    }
+}
+
+/// A page's cursor without what all its keys begin with.
+fn cursor(prefix: &str, key: Option<String>) -> Option<String> {
+    key.and_then(|key| key.strip_prefix(prefix).map(str::to_owned))
+}
+
+impl FleetManager {
+    pub(super) fn batch_status(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
+        let BatchId { batch_id } = read(payload)?;
+        let held = self.known(turn, &batch_id)?;
+        json(&View::of(&batch_id, &held.value))
+    }
+
+    pub(super) fn batch_results(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
+        let ask: Ask = read(payload)?;
+        self.known(turn, &ask.batch_id)?;
+        let prefix = keys::results(&ask.batch_id);
+        let page = turn.list::<TaskResult>(ask.list(&prefix)?)?;
+        let items = page.items.iter().map(|(_, result)| ResultView::of(result)).collect::<Result<_, _>>()?;
+        json(&Page { items, cursor: cursor(&prefix, page.cursor) })
+    }
+
+    pub(super) fn failed_tasks(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
+        let ask: Ask = read(payload)?;
+        self.known(turn, &ask.batch_id)?;
+        list_failed(turn, &ask)
+    }
+
+    pub(super) fn list_batches(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
+        let ask: Ask = read(payload)?;
+        let mut list = List::new().prefix(keys::BATCH).reverse().limit(ask.limit()?);
+        if let Some(cursor) = &ask.cursor {
+            list = list.after(keys::batch(cursor));
+        }
+        let page = turn.list::<Batch>(list)?;
+        let items = page.items.iter().map(|(key, batch)| View::of(&key[keys::BATCH.len()..], batch)).collect();
+        json(&Page { items, cursor: cursor(keys::BATCH, page.cursor) })
+    }
+
+    pub(super) fn list_tasks(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
+        let ask: Ask = read(payload)?;
+        ask.limit()?;
+        let batch = self.known(turn, &ask.batch_id)?.value.clone();
+        let state = ask.state.ok_or_else(|| {
+            Error::bad_request("listTasks needs a state: queued, retrying, running, completed or failed")
+        })?;
+        match state {
+            State::Completed => list_completed(turn, &ask),
+            State::Failed => list_failed(turn, &ask),
+            _ if batch.status() == Status::Cancelled => json(&Page::<()> { items: Vec::new(), cursor: None }),
+            State::Queued => self.list_queued(turn, &ask, &batch),
+            State::Retrying => list_retrying(turn, &ask),
+            State::Running => self.list_running(&ask),
+        }
+    }
+
+    /// The queued tasks of a batch, type by type.
+    fn list_queued(&self, turn: &mut Turn<'_>, ask: &Ask, batch: &Batch) -> Result<Vec<u8>, Error> {
+        let limit = ask.limit()?;
+        let from = ask.cursor.as_ref().map(|cursor| format!("{}{cursor}", keys::QUEUE)).unwrap_or_default();
+        let mut queues: Vec<(String, &str)> = batch.queued.keys().map(|kind| (keys::queue(kind), &**kind)).collect();
+        queues.retain(|(queue, _)| from.starts_with(queue) || *queue > from);
+        queues.sort_unstable();
+        let (mut tasks, mut next) = (Vec::new(), None);
+        for (queue, kind) in queues {
+            if tasks.len() == limit {
+                next = Some(queue);
+                break;
+            }
+            let after = from.starts_with(&queue).then(|| from.clone());
+            let found = rows_of_batch::<Task>(turn, kind, &ask.batch_id, after, limit - tasks.len())?;
+            tasks.extend(found.rows.into_iter().map(|(_, task)| task));
+            if found.after.is_some() {
+                next = found.after;
+                break;
+            }
+        }
+        let view = |task| {
+            let view = TaskView::of(task)?;
+            Ok(TaskView { unhandled: !self.is_handled(turn, &task.kind), ..view })
+        };
+        let items = tasks.iter().map(view).collect::<Result<_, Error>>()?;
+        json(&Page { items, cursor: cursor(keys::QUEUE, next) })
+    }
+
+    fn list_running(&self, ask: &Ask) -> Result<Vec<u8>, Error> {
+        let limit = ask.limit()?;
+        let after = self.memory.attempts.after(ask.cursor.as_deref().unwrap_or_default());
+        let mut found = after.filter(|(_, running)| *running.batch == *ask.batch_id);
+        let page: Vec<(&str, &Running)> = found.by_ref().take(limit).collect();
+        let cursor = found.next().and(page.last()).map(|(token, _)| (*token).to_owned());
+        let items = page.iter().map(|(token, running)| AttemptView::of(token, running)).collect();
+        json(&Page { items, cursor })
+    }
+}
+
+impl<'a> AttemptView<'a> {
+    fn of(token: &str, running: &'a Running) -> Self {
+        Self {
+            id: &running.task,
+            r#type: &running.kind,
+            attempt: running.attempt,
+            worker_id: running.executor.worker(token),
+            started_at: running.started,
+            deadline: running.deadline,
+            progress: running.progress.as_deref(),
+        }
+    }
+}
+
+fn list_completed(turn: &mut Turn<'_>, ask: &Ask) -> Result<Vec<u8>, Error> {
+    let prefix = keys::results(&ask.batch_id);
+    let page = turn.list::<TaskResult>(ask.list(&prefix)?)?;
+    let done = page.items.iter().filter(|(_, result)| result.success);
+    let items = done.map(|(_, result)| ResultView::of(result)).collect::<Result<_, _>>()?;
+    json(&Page { items, cursor: cursor(&prefix, page.cursor) })
+}
+
+fn list_failed(turn: &mut Turn<'_>, ask: &Ask) -> Result<Vec<u8>, Error> {
+    let prefix = keys::failures(&ask.batch_id);
+    let page = turn.list::<Task>(ask.list(&prefix)?)?;
+    let items = page.items.iter().map(|(_, task)| TaskView::of(task)).collect::<Result<_, _>>()?;
+    json(&Page { items, cursor: cursor(&prefix, page.cursor) })
+}
+
+/// The tasks of a batch that wait for a retry. They lie among those of others: a page looks at so many, and may have fewer.
+fn list_retrying(turn: &mut Turn<'_>, ask: &Ask) -> Result<Vec<u8>, Error> {
+    let page = turn.list::<Task>(ask.list(keys::RETRY)?)?;
+    let own = page.items.iter().filter(|(_, task)| *task.batch == *ask.batch_id);
+    let items = own.map(|(key, task)| Ok(TaskView { due: Some(keys::due_of(key)), ..TaskView::of(task)? }));
+    json(&Page { items: items.collect::<Result<_, Error>>()?, cursor: cursor(keys::RETRY, page.cursor) })
+}

@@ -1,0 +1,189 @@
+//! Who a manager has to do with: a user, workers in this process, and objects that hold the connections of others.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+
+use crate::object::{Ask, Class, Error, Replied, Turn, read, unknown_method};
+use crate::path::ObjectName;
+
+/// Submits batches to its child `m`, remembers those that were answered, and cancels them.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct User {
+    batches: Vec<String>,
+    cancelled: Vec<String>,
+}
+
+impl Class for User {
+    const NAME: &'static str = "user";
+
+    fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
+        let name = ObjectName::parse("m").map_err(|error| Error::bad_request(error.to_string()))?;
+        let manager = turn.path().child(&name);
+        match method {
+            "begin" => {
+                turn.create_child_as(&name, "fleet-manager")?;
+            }
+            "submit" => {
+                turn.call(&manager, "submitBatch", payload, Ask::new().timeout(600_000).note(&Value::Null))?;
+            }
+            "cancel" => {
+                let index: usize = read(payload)?;
+                if let Some(batch) = self.batches.get(index % self.batches.len().max(1)).cloned() {
+                    turn.call(&manager, "cancelBatch", &json!({ "batchId": batch }), Ask::new().note(&batch))?;
+                }
+            }
+            "batches" => return crate::object::json(&self.batches),
+            "cancelled" => return crate::object::json(&self.cancelled),
+            other => return Err(unknown_method(other)),
+        }
+        crate::object::json(&())
+    }
+
+    fn replied(&mut self, _: &mut Turn<'_>, reply: &Replied<'_>) -> Result<(), Error> {
+        let note: Option<String> = read(reply.note)?;
+        match (note, &reply.result) {
+            (None, Ok(answer)) => {
+                let answer: Value = read(answer)?;
+                self.batches.extend(answer["batchId"].as_str().map(str::to_owned));
+            }
+            (Some(batch), Ok(answer)) if answer.get() == "true" => self.cancelled.push(batch),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A worker in this process. What it does is in the data: `{"do": "ok" | "fail" | "flaky" | "hang", "times"?}`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Hand;
+
+#[derive(Deserialize)]
+struct Order {
+    attempt: u32,
+    data: Deed,
+}
+
+#[derive(Deserialize)]
+struct Deed {
+    r#do: String,
+    #[serde(default)]
+    times: u32,
+}
+
+impl Class for Hand {
+    const NAME: &'static str = "worker";
+    const IN_MEMORY: bool = true;
+
+    fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
+        if method != "run" {
+            return Err(unknown_method(method));
+        }
+        let Order { attempt, data } = read(payload)?;
+        match &*data.r#do {
+            "ok" => {}
+            "flaky" if attempt > data.times => {}
+            // Nobody will answer.
+            "hang" => drop(turn.defer_for(86_400_000)?),
+            _ => return Err(Error::conflict("on purpose")),
+        }
+        Ok(br#"{"result":"done"}"#.to_vec())
+    }
+
+    fn message(&mut self, _: &mut Turn<'_>, _: &RawValue) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Holds the connection of a worker elsewhere, as far as a manager can tell.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Connection {
+    up: bool,
+    /// Token and task of what it runs.
+    tasks: BTreeMap<String, String>,
+    /// The answers to its results.
+    answers: Vec<Value>,
+    /// What it was told to drop.
+    cancelled: Vec<String>,
+}
+
+impl Class for Connection {
+    const NAME: &'static str = "worker-connection";
+
+    fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
+        let payload: Value = read(payload)?;
+        match method {
+            "up" => {
+                self.up = true;
+                let mut ready = payload;
+                ready["running"] = json!(self.tasks.keys().collect::<Vec<_>>());
+                self.say(turn, "workerReady", &ready)?;
+            }
+            "beat" => self.say(turn, "workerHeartbeat", &payload)?,
+            "result" => self.say(turn, "workerResult", &payload)?,
+            "finish" => {
+                if let Some((token, task)) = self.tasks.first_key_value() {
+                    let success = payload["success"].as_bool().unwrap_or(true);
+                    let result =
+                        json!({"taskId": task, "token": token, "success": success, "result": 7, "error": "no"});
+                    self.say(turn, "workerResult", &result)?;
+                }
+            }
+            "progress" => {
+                let (token, task) = self.tasks.first_key_value().ok_or_else(|| Error::conflict("idle"))?;
+                self.say(turn, "workerProgress", &json!({"taskId": task, "token": token, "progress": payload}))?;
+            }
+            "down" => {
+                (self.up, self.tasks) = (false, BTreeMap::new());
+                self.say(turn, "workerGone", &json!({}))?;
+            }
+            "vanish" => (self.up, self.tasks) = (false, BTreeMap::new()),
+            "assign" => return self.assign(&payload),
+            "cancelTasks" => {
+                for token in payload["tokens"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                    self.tasks.remove(token);
+                    self.cancelled.push(token.to_owned());
+                }
+            }
+            "get" => return crate::object::json(self),
+            other => return Err(unknown_method(other)),
+        }
+        crate::object::json(&())
+    }
+
+    fn replied(&mut self, _: &mut Turn<'_>, reply: &Replied<'_>) -> Result<(), Error> {
+        let (method, said): (String, Value) = read(reply.note)?;
+        let answer: Value = match &reply.result {
+            Ok(answer) => read(answer)?,
+            Err(error) => json!(error.message()),
+        };
+        if method == "workerResult" && reply.result.is_ok() {
+            self.tasks.remove(said["token"].as_str().unwrap_or_default());
+        }
+        for token in answer["lost"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            self.tasks.remove(token);
+        }
+        self.answers.push(answer);
+        Ok(())
+    }
+}
+
+impl Connection {
+    fn say(&self, turn: &mut Turn<'_>, method: &str, payload: &Value) -> Result<(), Error> {
+        let parent = turn.path().parent().ok_or_else(|| Error::conflict("no parent"))?;
+        let payload = to_raw_value(payload).map_err(|error| Error::internal(error.to_string()))?;
+        turn.call(&parent, method, &payload, Ask::new().in_memory().note(&(method, &payload))).map(drop)
+    }
+
+    fn assign(&mut self, payload: &Value) -> Result<Vec<u8>, Error> {
+        let mut accepted = Vec::new();
+        for task in payload["tasks"].as_array().into_iter().flatten().filter(|_| self.up) {
+            let (token, id) = (task["token"].as_str().unwrap_or_default(), task["taskId"].as_str().unwrap_or_default());
+            self.tasks.insert(token.to_owned(), id.to_owned());
+            accepted.push(token.to_owned());
+        }
+        crate::object::json(&json!({ "accepted": accepted }))
+    }
+}
