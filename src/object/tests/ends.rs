@@ -71,9 +71,9 @@ fn hold(at: &str) -> Arc<Barrier> {
 impl World {
     /// A deletion whose turn is over.
     async fn delete(&self, at: &str) -> tokio::task::JoinHandle<Result<(), Error>> {
-        let (namespace, at) = (self.namespace.clone(), path(at));
+        let (namespace, at, before) = (self.namespace.clone(), path(at), self.stepper.waiting());
         let deletion = self.namespace.0.spawn(async move { namespace.delete(&at).await });
-        while !self.namespace.0.slots.is_empty() && self.stepper.waiting() == 0 {
+        while self.stepper.waiting() == before {
             tokio::task::yield_now().await;
         }
         deletion

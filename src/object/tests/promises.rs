@@ -207,10 +207,10 @@ async fn ob5_a_full_mailbox_has_room_for_what_must_not_be_refused() {
     call(&namespace, "/b", "send", "/a").await.expect("a message");
     drop(socket);
     let deleter = namespace.clone();
-    let deletes = namespace.0.spawn(async move { deleter.delete(&path("/a/child")).await });
+    let gone = namespace.0.spawn(async move { deleter.delete(&path("/a/child")).await });
     tokio::task::block_in_place(|| other.wait());
     holds_too.await.expect("no panic").expect("an answer");
-    deletes.await.expect("no panic").expect("a deletion");
+    gone.await.expect("no panic").expect("a deletion");
     until("everything came", async || {
         let mut seen: Vec<String> =
             serde_json::from_str(&call(&namespace, "/a", "seen", ()).await.expect("a list")).expect("a list");
@@ -280,7 +280,7 @@ async fn ob6_a_turn_that_does_not_end_is_said_once() {
     let held = Arc::new(Barrier::new(2));
     *ENDLESS.lock() = Some(Arc::clone(&held));
     let caller = namespace.clone();
-    let called = namespace.0.spawn(async move { call(&caller, "/a", "endless", ()).await });
+    let turn = namespace.0.spawn(async move { call(&caller, "/a", "endless", ()).await });
     tokio::task::block_in_place(|| held.wait());
     assert!(namespace.0.look_at_turns(), "it may have begun just now");
     assert_eq!(slot.doing.said(), 0);
@@ -289,7 +289,7 @@ async fn ob6_a_turn_that_does_not_end_is_said_once() {
     assert_eq!(slot.doing.name(), "endless");
     assert!(!slot.doing.lasts(), "it was said");
     tokio::task::block_in_place(|| held.wait());
-    called.await.expect("no panic").expect("an answer");
+    turn.await.expect("no panic").expect("an answer");
     until("it rests", async || !namespace.0.look_at_turns()).await;
     slot.doing.begin("a method of more than thirty-two bytes");
     assert_eq!(slot.doing.name(), "a method of more than thirty-two");
