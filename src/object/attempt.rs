@@ -95,20 +95,16 @@ impl Inner {
         live.definition.state_operations.inc_by(draft.operations);
         source.id = draft.id.take();
         source.deferred = draft.said.deferred;
-        let mut kept = Kept::Yes;
-        let result = match result {
+        let error = match result {
             Ok(Ok((output, state))) => match self.keep(slot, stored, live, run, before, &draft) {
                 Ok(Kept::Yes) => {
                     Self::accept(slot, body, run, draft, source, state);
                     return Ok(output);
                 }
-                Ok(Kept::OtherClass) => {
-                    kept = Kept::OtherClass;
-                    Ok(output)
-                }
-                Err(error) => Err(error),
+                Ok(Kept::OtherClass) => None,
+                Err(error) => Some(error),
             },
-            Ok(Err(error)) => Err(error),
+            Ok(Err(error)) => Some(error),
             Err(_) => {
                 let (class, event) = (&*live.definition.name, input.name());
                 tracing::error!(path = %slot.path, class, event, "a handler panicked");
@@ -123,9 +119,7 @@ impl Inner {
         draft.undo(&mut stored.children);
         before.restore(&mut stored.record);
         stored.timers.undo();
-        if kept == Kept::OtherClass {
-            return self.attempt_anew(slot, body, run, source, input);
-        }
+        let Some(error) = error else { return self.attempt_anew(slot, body, run, source, input) };
         match live.definition.make(Some(&live.saved)) {
             Ok((class, _)) => live.class = class,
             Err(error) => {
@@ -134,7 +128,7 @@ impl Inner {
                 run.spoiled = true;
             }
         }
-        result
+        Err(error)
     }
 
     /// The object was created with another class while this turn of its first went on: the turn is one of that.
@@ -266,7 +260,6 @@ impl Inner {
 }
 
 /// What became of a turn that succeeded.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kept {
     Yes,
     /// It was one of another class than the object has by now.

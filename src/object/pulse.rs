@@ -51,9 +51,9 @@ impl Pulse {
             }
             if !self.due.load(Ordering::SeqCst) {
                 if run {
-                    thread::park_timeout(ENDLESS_TURN)
+                    thread::park_timeout(ENDLESS_TURN);
                 } else {
-                    thread::park()
+                    thread::park();
                 }
                 continue;
             }

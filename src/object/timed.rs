@@ -112,7 +112,9 @@ impl Inner {
                 let path = path.clone();
                 self.repeat(after, move |namespace| {
                     let place = Arc::clone(&namespace.wakes.places).try_acquire_owned();
-                    place.into_iter().for_each(|place| namespace.post_wake(&path, place));
+                    if let Ok(place) = place {
+                        namespace.post_wake(&path, place);
+                    }
                 });
             }
             Some(Fault::Full) | None => {}
