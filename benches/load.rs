@@ -13,12 +13,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use self::load::args::{Args, Raw};
+use self::load::args::{Args, StandIn};
 
 /// The parts, from the wire up to the scenarios.
 mod load {
     pub(crate) mod args;
     pub(crate) mod bench;
+    pub(crate) mod classes;
     pub(crate) mod connection;
     pub(crate) mod disk;
     pub(crate) mod frame;
@@ -59,9 +60,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let args = Args::parse();
-    let outcome = match args.raw {
-        Some(Raw::Echo) => load::raw_echo::serve(),
-        Some(Raw::Fan) => load::raw_fan::serve(),
+    let outcome = match args.stand_in {
+        Some(StandIn::Echo) => load::raw_echo::serve(),
+        Some(StandIn::Fan) => load::raw_fan::serve(),
+        Some(StandIn::Classes) => load::classes::serve(args.data_dir),
         None => load::scenario::run_all(args),
     };
     match outcome {

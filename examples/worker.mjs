@@ -6,10 +6,10 @@
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 
-const { FLEET_WORKER = "ws://127.0.0.1:8787/jobs/w1", FLEET_TOKEN, FLEET_CAPACITY = "4" } = process.env;
+const { FLEET_WORKER = "ws://127.0.0.1:8787/jobs/w1", FLEET_TOKEN = "", FLEET_CAPACITY = "4" } = process.env;
 
-// What it can do, by type of task. A handler gets the task's data and a signal that is aborted when it is cancelled; what
-// it returns is the result, and what it throws the error.
+// What it can do, by type of task. A handler gets the task's data and a signal that is aborted when it is cancelled;
+// what it returns is the result, and what it throws the error.
 const handlers = {
   echo: async (data) => data,
   sleep: async ({ ms }, signal) => sleep(ms, null, { signal }),
@@ -59,10 +59,9 @@ function connect() {
   heard = Date.now();
   socket = new WebSocket(FLEET_WORKER);
   socket.onopen = () => {
-    if (FLEET_TOKEN) say("auth", { token: FLEET_TOKEN });
+    say("auth", { token: FLEET_TOKEN }); // Where none is asked for, any is good.
     const known = [...running.keys(), ...results.keys()];
     say("ready", { capacity: Number(FLEET_CAPACITY), types: Object.keys(handlers), running: known });
-    for (const result of results.values()) say("result", result);
   };
   socket.onmessage = ({ data }) => {
     heard = Date.now();
@@ -85,10 +84,11 @@ async function lost({ code, reason }) {
 }
 
 connect();
-for (let before = new Set(); ; before = new Set(results.keys())) {
+while (true) {
   await sleep(interval);
-  say("heartbeat", { metrics: { running: running.size } }, 0); // An id asks for an answer: silence is a failure.
-  for (const [token, result] of results) if (before.has(token)) say("result", result);
+  // An id asks for an answer: a connection without any is broken.
+  say("heartbeat", { metrics: { running: running.size } }, 0);
+  for (const result of results.values()) say("result", result);
   if (socket.readyState === 1 && Date.now() - heard > lease) {
     socket.onclose = null;
     socket.close();

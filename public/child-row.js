@@ -20,6 +20,6 @@ export function childRow(name, path, actions) {
   const form = element("form", { class: "control", novalidate: "" }, input, send);
   const open = element("a", { class: "open", href: path }, name);
   bindField(form, input, note, (message) => actions.send(name, message));
-  bindConfirm(remove, name, () => actions.remove(name));
+  bindConfirm(remove, `delete ${name}`, () => actions.remove(name), " and everything below it");
   return element("li", { "data-name": name }, open, form, remove, note);
 }

@@ -3,13 +3,16 @@
 
 import { announce } from "/notice.js";
 
-/** `what` names the thing, such as "worker-1"; `act` is called on the second press. */
-export function bindConfirm(button, what, act) {
+/**
+ * `what` names what is done, such as "delete worker-1", and `consequence` what else goes with it; `act`
+ * is called on the second press.
+ */
+export function bindConfirm(button, what, act, consequence = "") {
   const calm = button.textContent;
   const arm = (armed) => {
     button.toggleAttribute("data-armed", armed);
     button.textContent = armed ? "Confirm" : calm;
-    button.setAttribute("aria-label", armed ? `Confirm: delete ${what}` : `${calm}: ${what}`);
+    button.setAttribute("aria-label", `${armed ? "Confirm" : calm}: ${what}`);
   };
   arm(false);
   button.addEventListener("blur", () => arm(false));
@@ -22,6 +25,6 @@ export function bindConfirm(button, what, act) {
     }
     arm(true);
     button.focus();
-    announce(`Press again to delete ${what} and everything below it, Escape to keep it`);
+    announce(`Press again to ${what}${consequence}, Escape to keep it`);
   });
 }

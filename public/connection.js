@@ -1,9 +1,9 @@
-// The WebSocket to one object: opens it, opens it again with growing delays when it is lost, and
-// matches each answer to its request.
+// The socket of one object: opens it, opens it again with growing delays when it is lost, and matches
+// each answer to its request.
 //
 // A status is `{state, reason?, retryAt?}`, where state is one of
 //   connecting    a socket is on its way, its first state frame has not come
-//   live          what is shown is what the server has
+//   live          what is shown is what the server has; `silent` where its class tells no state
 //   reconnecting  lost; the next attempt is at `retryAt`, and under way from then on
 //   deleted       the object was deleted; only `open()` goes on
 //   refused       the server does not let us in; only `open()` goes on
@@ -12,6 +12,8 @@ const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 10_000;
 /** A connection that lived this long was a good one: the delays start over. */
 const STABLE_MS = 5_000;
+/** A class that has told no state for this long after the opening tells none. */
+const SILENT_MS = 1_000;
 const DELETED = { code: 1000, reason: "Agent deleted" };
 const REFUSALS = new Map([
   [4401, "The server asks for a token that this page did not give."],
@@ -26,7 +28,7 @@ export class RequestError extends Error {
 }
 
 export class Connection {
-  #url;
+  #dial;
   #onStatus;
   #onFrame;
   #socket = null;
@@ -34,11 +36,13 @@ export class Connection {
   #liveSince = 0;
   #failures = 0;
   #timer = 0;
+  #attempt = 0;
   #lastId = 0;
   #pending = new Map();
 
-  constructor(url, { onStatus, onFrame }) {
-    this.#url = url;
+  /** `dial()` resolves to a new socket. */
+  constructor(dial, { onStatus, onFrame }) {
+    this.#dial = dial;
     this.#onStatus = onStatus;
     this.#onFrame = onFrame;
     addEventListener("online", () => this.#hasten());
@@ -49,11 +53,14 @@ export class Connection {
   open() {
     clearTimeout(this.#timer);
     this.#socket?.close();
-    const socket = new WebSocket(this.#url, ["fleet.v2"]);
-    this.#socket = socket;
+    this.#socket = null;
     if (this.#state !== "reconnecting") this.#become({ state: "connecting" });
-    socket.onmessage = ({ data }) => socket === this.#socket && this.#receive(JSON.parse(data));
-    socket.onclose = (event) => socket === this.#socket && this.#closed(event);
+    const attempt = ++this.#attempt;
+    const isOurs = () => attempt === this.#attempt;
+    this.#dial().then(
+      (socket) => (isOurs() ? this.#listen(socket) : socket.close()),
+      (error) => isOurs() && this.#retryLater(error.message),
+    );
   }
 
   /** Resolves to the result's payload; rejects with a `RequestError`. */
@@ -66,16 +73,36 @@ export class Connection {
     return new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject }));
   }
 
+  /** The object was deleted by somebody who was told so by other means. */
+  deleted() {
+    if (this.#state === "deleted") return;
+    this.#socket?.close();
+    this.#closed(DELETED);
+  }
+
+  #listen(socket) {
+    this.#socket = socket;
+    const isOurs = () => socket === this.#socket;
+    socket.onopen = () => setTimeout(() => isOurs() && this.#beLive(true), SILENT_MS);
+    socket.onmessage = ({ data }) => isOurs() && this.#receive(data);
+    socket.onclose = (event) => isOurs() && this.#closed(event);
+  }
+
   #become(status) {
     this.#state = status.state;
     if (status.state === "live") this.#liveSince = Date.now();
     this.#onStatus(status);
   }
 
-  #receive(frame) {
+  #beLive(silent) {
+    if (this.#state !== "live") this.#become({ state: "live", silent });
+  }
+
+  #receive(data) {
+    const frame = parsed(data);
     if (this.#answer(frame)) return;
     this.#onFrame(frame);
-    if (frame.type === "state" && this.#state !== "live") this.#become({ state: "live" });
+    if (frame.type === "state") this.#beLive(false);
   }
 
   #answer({ type, id, payload }) {
@@ -120,5 +147,16 @@ export class Connection {
   /** Somebody looks at the page again, or the network is back: do not sit out the delay. */
   #hasten() {
     if (this.#state === "reconnecting" && document.visibilityState === "visible") this.open();
+  }
+}
+
+/** What a class sends of its own need not be a frame, nor even text. */
+function parsed(data) {
+  if (typeof data !== "string") return { payload: `${data.size} bytes` };
+  try {
+    const frame = JSON.parse(data);
+    return typeof frame?.type === "string" ? frame : { payload: frame };
+  } catch {
+    return { payload: data };
   }
 }

@@ -18,6 +18,19 @@ export function setText(target, text) {
 export const plural = (count, one, many = `${one}s`) =>
   `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 
+/** A timer and not an animation frame: a background tab gets no frames. */
+const RENDER_EVERY_MS = 16;
+
+/** A function that has `render` run soon, once however often it is called until then. */
+export function soon(render) {
+  let timer = 0;
+  const run = () => {
+    timer = 0;
+    render();
+  };
+  return () => (timer ||= setTimeout(run, RENDER_EVERY_MS));
+}
+
 /**
  * Makes the elements of `list` those that `rowOf` gives for `keys`, in that order. What stays is not
  * touched, so it keeps its focus and its half-written text.

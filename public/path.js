@@ -10,3 +10,6 @@ export const objectUrl = (of) => location.origin + of;
 export const methodUrl = (of, method) => `${location.origin}${of}:${method}`;
 
 export const socketUrl = (of) => location.origin.replace(/^http/, "ws") + of;
+
+/** Whether a name is one of a worker within the server, which is there for one attempt: nobody knows it by name. */
+export const isWithin = (name) => /^w[0-9a-f]{28,31}$/.test(name);

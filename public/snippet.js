@@ -10,9 +10,10 @@ for (const button of document.querySelectorAll("#snippet .copy")) {
   button.addEventListener("click", () => copy(button, byId(button.dataset.copies)));
 }
 
-export function showRead() {
+/** Without a protocol the object is not one to connect to. */
+export function showRead(protocol) {
   const curl = `curl -H 'Accept: application/json' ${objectUrl(path)}`;
-  show("Read this object", curl, `new WebSocket("${socketUrl(path)}", ["fleet.v2"])`);
+  show("Read this object", curl, protocol ? `new WebSocket("${socketUrl(path)}", ["${protocol}"])` : "");
 }
 
 export function showCall(type, payload) {

@@ -15,11 +15,11 @@ const CLOSED = {
 export class StatusView {
   #ticker = 0;
 
-  /** `reopen` connects at once; it serves every button of this view. */
-  constructor(reopen) {
+  /** `reopen` connects at once, and serves every button here; `focus` goes to what comes next. */
+  constructor(reopen, focus) {
     byId("reopen").addEventListener("click", () => {
       reopen();
-      byId("increment").focus();
+      focus();
     });
     byId("retry").addEventListener("click", reopen);
   }

@@ -1,26 +1,22 @@
 // Reads what exists below a path. Reading wakes and creates nothing.
 
 import { childPath } from "/path.js";
+import { getJson, readState } from "/read.js";
 
 /** A subtree of up to this many objects is read in one go, with the counts of each. */
 const WHOLE_SUBTREE = 500;
 
-async function getJson(url) {
-  const response = await fetch(url, { headers: { accept: "application/json" } });
-  if (!response.ok) throw new Error(`${url} answered ${response.status}`);
-  return response.json();
-}
-
-/** The first objects below `path`, by path, and whether these are all. */
-export async function listBelow(path) {
-  const query = new URLSearchParams({ prefix: path, limit: WHOLE_SUBTREE });
+/** The first objects at and below `path`, by path, and whether these are all. */
+export async function listBelow(path, limit = WHOLE_SUBTREE) {
+  const query = new URLSearchParams({ prefix: path, limit });
   const { items, cursor } = await getJson(`/.fleet/objects?${query}`);
   return { items, whole: !cursor };
 }
 
-/** The names of the children that the object at `path` lists. */
+/** The names of the children that the object at `path` tells of: an agent does. */
 export async function namesAt(path) {
-  return new Set((await getJson(path)).agents);
+  const { agents } = await readState(path);
+  return new Set(Array.isArray(agents) ? agents : []);
 }
 
 /**

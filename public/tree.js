@@ -2,19 +2,16 @@
 // it. Open nodes are read again every two seconds while somebody can see them.
 
 import { arrange, byId, element, plural, setText } from "/dom.js";
+import { Refresh } from "/refresh.js";
 import { Children, listBelow, namesAt } from "/subtree.js";
 
-const REFRESH_MS = 2_000;
-/** A slow answer is asked for more rarely: reading takes at most this part of the time. */
-const BUSY_SHARE = 10;
 const FIRST_SHOWN = 20;
 const MORE = 200;
 
 export class Tree {
   #root;
   #ownNames;
-  #timer = 0;
-  #running = false;
+  #refreshing = new Refresh(() => this.#refreshAll());
 
   /** `ownNames()` gives the children of `path` itself, which the page knows without asking. */
   constructor(path, ownNames) {
@@ -25,23 +22,14 @@ export class Tree {
     box.append(...this.#root.contents);
     box.addEventListener("keydown", (event) => steer(event, box));
     this.#bindMore(this.#root);
-    document.addEventListener("visibilitychange", () => this.#schedule(0));
   }
 
   /** Runs while the connection lives: nobody answers otherwise. */
   setRunning(running) {
-    this.#running = running;
-    this.#schedule(0);
-  }
-
-  #schedule(delay) {
-    clearTimeout(this.#timer);
-    if (!this.#running || document.visibilityState !== "visible") return;
-    this.#timer = setTimeout(() => this.#refreshAll(), delay);
+    this.#refreshing.setRunning(running);
   }
 
   async #refreshAll() {
-    const started = performance.now();
     try {
       await this.#refresh(this.#root);
       setText(byId("tree-note"), "");
@@ -49,8 +37,6 @@ export class Tree {
       setText(byId("tree-note"), "not available now");
       console.warn(error);
     }
-    const took = performance.now() - started;
-    this.#schedule(Math.max(REFRESH_MS, took * BUSY_SHARE));
   }
 
   /** Reads an open node and the open ones below it; `listing` is a whole one of a node above. */
@@ -100,7 +86,7 @@ export class Tree {
     node.open = !node.open;
     node.toggle.setAttribute("aria-expanded", String(node.open));
     node.box.hidden = !node.open;
-    if (node.open) await this.#refresh(node).catch(() => this.#schedule(0));
+    if (node.open) await this.#refresh(node).catch(() => this.#refreshing.now());
   }
 
   #bindMore(node) {

@@ -1,48 +1,66 @@
-// Wires the page: frames of the connection go to the state and the log, the state to what shows it,
-// and what is pressed to the connection.
+// The shell of the page: the connection, the log, the path, the tree and the deletion, which are the same
+// for every object; and the choice of the view that shows what is the object's own.
+//
+// A view is a module `view-NAME.js` with a function `create(shell)`, and a `<template id="view-NAME">`
+// whose parts go where their `data-slot` says. It gives
+//   frames    what to do with the payload of each type of frame it knows
+//   focus()   takes the focus when the object is opened anew
+//   status?   is told how the connection stands
+//   children? the names of the object's children, where it knows them
 
 import { showBreadcrumb } from "/breadcrumb.js";
-import { ChildList } from "/children.js";
+import { classOf, protocolOf, viewOf } from "/class.js";
 import { bindConfirm } from "/confirm.js";
 import { Connection } from "/connection.js";
-import { showCount } from "/count.js";
-import { byId, plural, setText } from "/dom.js";
-import { bindField } from "/field.js";
-import { Log, messageText, timeOf } from "/log.js";
+import { byId, setText } from "/dom.js";
+import { Log, messageText } from "/log.js";
 import { clearError, showError } from "/notice.js";
-import { objectUrl, path, socketUrl } from "/path.js";
+import { path, socketUrl } from "/path.js";
+import { PolledSocket } from "/polled.js";
+import { remove } from "/read.js";
 import { showCall, showDelete, showRead } from "/snippet.js";
-import { ObjectState } from "/state.js";
 import { StatusView } from "/status.js";
 import { Tree } from "/tree.js";
 
-/** A timer and not an animation frame: a background tab gets no frames. */
-const RENDER_EVERY_MS = 16;
-const NAMES_IN_LOG = 3;
-
-const state = new ObjectState();
 const log = new Log();
-const tree = new Tree(path, () => state.children);
-const children = new ChildList({ send: sendMessage, remove: removeChild });
-const statusView = new StatusView(() => connection.open());
-const connection = new Connection(socketUrl(path), { onStatus, onFrame });
+const tree = new Tree(path, () => view?.children?.() ?? new Set());
+const statusView = new StatusView(() => connection.open(), () => view?.focus());
+const connection = new Connection(dial, { onStatus, onFrame });
+const shell = { log, call, attempt, fail, request: (type, payload) => connection.request(type, payload) };
 
-let renderTimer = 0;
+let view = null;
+let viewName = "";
 let lastReason = "";
 
-function render() {
-  renderTimer = 0;
-  showCount(state.count);
-  children.show(state.children);
+/** An object that was deleted may be of another class when it comes again. */
+async function dial() {
+  if (!viewName) await chooseView();
+  const protocol = protocolOf(viewName);
+  return protocol ? new WebSocket(socketUrl(path), [protocol]) : new PolledSocket(path);
 }
 
-function renderSoon() {
-  renderTimer ||= setTimeout(render, RENDER_EVERY_MS);
+async function chooseView() {
+  const className = await classOf(path);
+  const name = viewOf(className);
+  if (view && view.name !== name) location.reload();
+  view ??= await makeView(name, className);
+  viewName = name;
+}
+
+async function makeView(name, className) {
+  const { create } = await import(`/view-${name}.js`);
+  const { children } = byId(`view-${name}`).content.cloneNode(true);
+  for (const part of [...children]) byId(part.dataset.slot).append(part);
+  document.body.dataset.view = name;
+  showRead(protocolOf(name));
+  return { name, ...create({ ...shell, className }) };
 }
 
 function onStatus(status) {
   statusView.show(status);
   tree.setRunning(status.state === "live");
+  view?.status?.(status);
+  if (status.state === "deleted") viewName = "";
   logReason(status);
 }
 
@@ -52,46 +70,16 @@ function logReason({ state, reason = "" }) {
   if (reason || state === "live") lastReason = reason;
 }
 
-const onFrameOf = {
-  state(payload) {
-    state.replace(payload);
-    log.add("event", `state received: count ${state.count}, ${plural(state.children.size, "child", "children")}`);
-    renderSoon();
-  },
-  change(payload) {
-    logChange(payload);
-    state.change(payload);
-    renderSoon();
-  },
-  message({ message, sender }) {
-    const text = messageText(message);
-    log.add("message", text, sender);
-    showLatest(text, sender);
-  },
+const common = {
+  message: ({ message, sender }) => log.add("message", messageText(message), String(sender)),
   error: ({ error }) => fail(error),
 };
 
+/** A frame of a type that nobody here knows is the class's own: it is told as it is. */
 function onFrame({ type, payload }) {
-  onFrameOf[type]?.(payload);
-}
-
-function logChange({ count, removed = [], added = [] }) {
-  if (count !== undefined) log.addCount(state.count, count);
-  if (removed.length > 0) log.add("event", named(removed), "deleted");
-  if (added.length > 0) log.add("event", named(added), "created");
-}
-
-function named(names) {
-  const rest = names.length - NAMES_IN_LOG;
-  const first = names.slice(0, NAMES_IN_LOG).join(", ");
-  return rest > 0 ? `${first} and ${rest.toLocaleString("en")} more` : first;
-}
-
-function showLatest(text, sender) {
-  setText(byId("latest-message"), text);
-  setText(byId("latest-sender"), String(sender));
-  setText(byId("latest-time"), timeOf(new Date()));
-  byId("latest").hidden = false;
+  const known = view.frames[type] ?? common[type];
+  if (known) known(payload);
+  else log.add("message", messageText(payload ?? null), type);
 }
 
 function fail(text) {
@@ -100,10 +88,15 @@ function fail(text) {
 }
 
 /** Asks the object to do something, and says so when it does not. */
-async function call(type, payload) {
+function call(type, payload) {
   showCall(type, payload);
+  return attempt(connection.request(type, payload));
+}
+
+/** Waits for an answer, and says what is wrong when there is none. */
+async function attempt(asked) {
   try {
-    const result = await connection.request(type, payload);
+    const result = await asked;
     clearError();
     return result;
   } catch (error) {
@@ -112,49 +105,20 @@ async function call(type, payload) {
   }
 }
 
-async function createChild(name) {
-  const created = await call("createAgent", { name });
-  children.follow(created.name);
-  renderSoon();
-  return `Created ${created.path}`;
-}
-
-async function sendMessage(recipient, message) {
-  await call("sendMessage", { recipient, message });
-  log.add("event", messageText(message), `sent to ${recipient}`);
-  return "Sent";
-}
-
-async function broadcast(message) {
-  const { recipients } = await call("broadcast", { message });
-  const reached = plural(recipients, "child", "children");
-  log.add("event", messageText(message), `broadcast to ${reached}`);
-  return `Sent to ${reached}`;
-}
-
-function removeChild(name) {
-  call("deleteAgent", { name }).catch(() => {});
-}
-
 async function deleteObject() {
   showDelete();
   try {
-    const response = await fetch(objectUrl(path), { method: "DELETE" });
-    if (!response.ok) throw new Error(await refusalOf(response));
+    await remove(path);
+    connection.deleted();
   } catch (error) {
     fail(error.message);
   }
 }
 
-async function refusalOf(response) {
-  const answer = await response.json().catch(() => ({}));
-  return answer.error ?? `Not deleted: the server answered ${response.status}`;
-}
-
 /** The root is the whole fleet: nobody deletes that with two clicks. */
 function offerDeletion() {
   setText(byId("danger-path"), path);
-  bindConfirm(byId("delete-object"), path, deleteObject);
+  bindConfirm(byId("delete-object"), `delete ${path}`, deleteObject, " and everything below it");
   byId("danger").hidden = false;
 }
 
@@ -162,12 +126,7 @@ function start() {
   document.title = `${path} · Fleet`;
   setText(byId("title"), path);
   showBreadcrumb();
-  showRead();
-  byId("increment").addEventListener("click", () => call("increment").catch(() => {}));
-  bindField(byId("create-form"), byId("create-name"), byId("create-note"), createChild);
-  bindField(byId("broadcast-form"), byId("broadcast-message"), byId("broadcast-note"), broadcast);
-  if (path === "/") byId("root-hint").hidden = false;
-  else offerDeletion();
+  if (path !== "/") offerDeletion();
   connection.open();
 }
 

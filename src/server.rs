@@ -199,8 +199,9 @@ async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) -> &'static
 }
 
 async fn drain(edge: Edge, grace: std::time::Duration) {
-    edge.stopping.cancel();
+    // First, so that an object whose socket closes can tell why.
     edge.namespace.stop();
+    edge.stopping.cancel();
     edge.tasks.close();
     if tokio::time::timeout(grace, edge.tasks.wait()).await.is_err() {
         tracing::warn!(tasks = edge.tasks.len(), ?grace, "the grace time is over; what is left is dropped");

@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// Drive a server that runs already, on loopback; what needs its process (memory, start-up) is left out.
     #[arg(long, value_parser = loopback, value_name = "http://127.0.0.1:PORT")]
     pub(crate) url: Option<SocketAddr>,
-    /// Put the data here, and keep the directory of the start-up scenario for the next run.
+    /// Put the data here, and keep the directories of many objects and alarms for the next run.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Measure this binary instead of the one that cargo has just built.
@@ -40,12 +40,15 @@ pub(crate) struct Args {
     /// Objects on disk of the start-up scenario.
     #[arg(long, default_value_t = 1_000_000)]
     pub(crate) objects: u64,
+    /// Pending alarms of the scenario of alarms.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) alarms: u64,
     /// Passed by cargo; means nothing.
     #[arg(long, hide = true)]
     pub(crate) bench: bool,
-    /// Be the raw limit, for another process of this program.
+    /// Be what another process of this program measures.
     #[arg(long, hide = true, value_enum)]
-    pub(crate) raw: Option<Raw>,
+    pub(crate) stand_in: Option<StandIn>,
 }
 
 /// One scenario.
@@ -67,15 +70,27 @@ pub(crate) enum Name {
     StartUp,
     /// The 100th child and the 10,000th.
     Children,
+    /// A class that reads and writes a key, beside the built-in one.
+    ClassCall,
+    /// Many pending alarms, and how late others fire.
+    Alarms,
+    /// Durable messages between objects.
+    Sends,
+    /// The first request to a sleeping object.
+    Wake,
+    /// Other objects while handlers compute.
+    LongTurns,
 }
 
-/// What a process stands in for when it is a raw limit.
+/// What a process of this program is when it measures nothing itself.
 #[derive(ValueEnum, Debug, Clone, Copy)]
-pub(crate) enum Raw {
-    /// A bare axum WebSocket echo.
+pub(crate) enum StandIn {
+    /// A raw limit: a bare axum WebSocket echo.
     Echo,
-    /// Plain writes of one frame to every socket.
+    /// A raw limit: plain writes of one frame to every socket.
     Fan,
+    /// A server of the classes that are measured.
+    Classes,
 }
 
 impl Args {

@@ -85,10 +85,10 @@ impl Bench {
         self.scratch.path().join(format!("data-{number}"))
     }
 
-    /// The directory of `objects` objects on disk: kept if `--data-dir` was given.
-    pub(crate) fn kept_data_dir(&self, objects: u64) -> PathBuf {
+    /// The directory of so many of something on disk: kept if `--data-dir` was given.
+    pub(crate) fn kept_data_dir(&self, what: &str, count: u64) -> PathBuf {
         let kept = self.args.data_dir.as_ref().and_then(|_| self.scratch.path().parent());
-        kept.unwrap_or(self.scratch.path()).join(format!("objects-{objects}"))
+        kept.unwrap_or(self.scratch.path()).join(format!("{what}-{count}"))
     }
 
     /// Starts the binary on a data directory.
@@ -103,6 +103,23 @@ impl Bench {
                 command.env_remove(name);
             }
         }
+        Process::start(command, File::create(self.log())?.into())
+    }
+
+    /// A fresh server of the classes that are measured, with an empty data directory; none where `--url` names a server.
+    pub(crate) fn class_server(&self) -> Result<Option<Server>> {
+        if self.args.url.is_some() {
+            eprintln!("  left out: a server at --url has none of the classes");
+            return Ok(None);
+        }
+        Ok(Some(Server::own(self.start_classes(&self.new_data_dir())?)))
+    }
+
+    /// Starts a server of the classes that are measured on a data directory.
+    pub(crate) fn start_classes(&self, data: &Path) -> Result<Process> {
+        std::fs::create_dir_all(data)?;
+        let mut command = stand_in("classes")?;
+        command.arg("--data-dir").arg(data);
         Process::start(command, File::create(self.log())?.into())
     }
 
@@ -154,7 +171,11 @@ impl Server {
 
 /// Starts this program again, as a raw limit, so that client and server are two processes as they are with fleet.
 fn raw(kind: &str) -> Result<Process> {
+    Process::start(stand_in(kind)?, Stdio::inherit())
+}
+
+fn stand_in(kind: &str) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--raw", kind]);
-    Process::start(command, Stdio::inherit())
+    command.args(["--stand-in", kind]);
+    Ok(command)
 }

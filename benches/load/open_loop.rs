@@ -113,3 +113,9 @@ fn read(mut socket: Socket, pace: &Pace) -> Result<Vec<Sample>> {
         }
     }
 }
+
+/// The 99th percentile of sorted values.
+pub(crate) fn p99(sorted: &[f64]) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get(last - last / 100).copied().unwrap_or(0.0)
+}

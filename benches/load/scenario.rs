@@ -1,13 +1,18 @@
 //! The scenarios, one file each, and the frame around them: what is said about the machine, and the table.
 
+mod alarms;
 mod cascade;
 mod children;
+mod class_call;
 mod fan_out;
 mod first_writes;
 mod hibernated;
 mod increments;
+mod long_turns;
 mod memory;
+mod sends;
 mod start_up;
+mod wake;
 
 use super::args::{Args, Name};
 use super::bench::Bench;
@@ -21,7 +26,7 @@ const SPARE_DESCRIPTORS: u64 = 1_000;
 
 type Scenario = fn(&mut Bench) -> Result<()>;
 
-const SCENARIOS: [(Name, Scenario); 8] = [
+const SCENARIOS: [(Name, Scenario); 13] = [
     (Name::Increments, increments::run),
     (Name::FanOut, fan_out::run),
     (Name::Memory, memory::run),
@@ -30,6 +35,11 @@ const SCENARIOS: [(Name, Scenario); 8] = [
     (Name::Cascade, cascade::run),
     (Name::StartUp, start_up::run),
     (Name::Children, children::run),
+    (Name::ClassCall, class_call::run),
+    (Name::Sends, sends::run),
+    (Name::Wake, wake::run),
+    (Name::LongTurns, long_turns::run),
+    (Name::Alarms, alarms::run),
 ];
 
 /// Runs what was asked for and prints the table; an error if a scenario failed (a missed goal is none).

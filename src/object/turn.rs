@@ -205,6 +205,11 @@ impl Turn<'_> {
         Err(Error::bad_request(text))
     }
 
+    /// Whether the server is stopping: then sockets close, and questions fail, because of that.
+    pub fn is_stopping(&self) -> bool {
+        self.namespace.jobs.are_stopping()
+    }
+
     /// Asks for a `state` (or, for sockets of `fleet.v2`, this change) to be sent to every socket of the object.
     pub fn publish(&mut self, change: Change) {
         match &mut self.draft.published {

@@ -14,7 +14,7 @@ const FINDINGS: &str = "
             nodes.map((node) => `${id}: ${help}: ${node.target} ${node.any.map((each) => each.message)}`)),
     }));";
 
-async fn assert_accessible(window: &Window, state: &str) {
+pub(crate) async fn assert_accessible(window: &Window, state: &str) {
     window.run(AXE).await;
     for (width, height, mobile) in [(1_280, 1_000, false), (390, 844, true)] {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });

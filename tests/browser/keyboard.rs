@@ -5,10 +5,10 @@ use fantoccini::key::Key;
 use crate::{Window, play};
 
 /// More than there are places to go to in the page.
-const MOST_STEPS: usize = 60;
+const MOST_STEPS: usize = 80;
 
 /// Presses Tab until an element has the focus, and checks that one can see where the focus is on the way.
-async fn tab_to(window: &Window, selector: &str) {
+pub(crate) async fn tab_to(window: &Window, selector: &str) {
     for _ in 0..MOST_STEPS {
         window.press(&[Key::Tab]).await;
         let seen = "document.activeElement === document.body

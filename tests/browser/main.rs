@@ -14,8 +14,11 @@
 mod accessibility;
 mod chrome;
 mod connection;
+mod coordinator;
 mod family;
 mod keyboard;
+mod manager;
+mod object;
 mod readme;
 mod safety;
 mod server;
@@ -24,6 +27,7 @@ mod stage;
 mod tree;
 mod window;
 mod windows;
+mod worker;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

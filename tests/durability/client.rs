@@ -148,16 +148,25 @@ impl Socket {
     }
 
     async fn open_as(address: SocketAddr, path: &str, version: &'static str) -> Result<(Self, Value)> {
+        let mut socket = Self::upgrade(address, path, version).await?;
+        let mut state = socket.next().await?;
+        assert_eq!(state["type"], "state");
+        Ok((socket, state["payload"].take()))
+    }
+
+    /// Opens it; nothing is read.
+    pub(crate) async fn connect(address: SocketAddr, path: &str) -> Result<Self> {
+        Self::upgrade(address, path, "fleet.v1").await
+    }
+
+    async fn upgrade(address: SocketAddr, path: &str, version: &'static str) -> Result<Self> {
         within("a socket", async {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
             let mut request = format!("ws://{address}{path}").into_client_request().map_err(failed)?;
             request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(version));
             let (socket, _) = tokio_tungstenite::client_async(request, stream).await.map_err(failed)?;
-            let mut socket = Self(socket);
-            let mut state = socket.next().await?;
-            assert_eq!(state["type"], "state");
-            Ok((socket, state["payload"].take()))
+            Ok(Self(socket))
         })
         .await
     }
@@ -175,10 +184,16 @@ impl Socket {
 
     /// The next frame. A close is an error.
     pub(crate) async fn next(&mut self) -> Result<Value> {
+        let text = self.text().await?;
+        Ok(serde_json::from_str(&text).expect(&text))
+    }
+
+    /// The text of the next frame. A close is an error.
+    pub(crate) async fn text(&mut self) -> Result<String> {
         within("a frame", async {
             loop {
                 match self.0.next().await {
-                    Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).expect(&text)),
+                    Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                     Some(Ok(Message::Close(close))) => return Err(Error::other(format!("closed: {close:?}"))),
                     Some(Ok(other)) => panic!("{other:?}"),

@@ -4,11 +4,14 @@
 // A test that cannot go on should say where.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod classes;
 mod client;
 mod disk;
+mod effects;
 mod files;
 mod fsync;
 mod kill;
+mod objects;
 mod reaping;
 mod server;
 mod stop;

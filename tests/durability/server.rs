@@ -10,6 +10,7 @@ use std::process::{ExitStatus, Stdio};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::classes;
 use crate::client::{Http, Socket};
 use crate::{eventually, within};
 
@@ -39,7 +40,16 @@ impl Server {
 
     /// The same, by a command to which the binary's arguments are added.
     pub(crate) async fn start_by(command: Command, data: &Path) -> Self {
-        match Self::launch(command, data).await {
+        Self::launched(with_arguments(command, data)).await
+    }
+
+    /// Starts a server of the classes of the tests on that data.
+    pub(crate) async fn start_with_classes(data: &Path) -> Self {
+        Self::launched(classes::command(data)).await
+    }
+
+    async fn launched(command: Command) -> Self {
+        match Self::launch(command).await {
             Ok(server) => server,
             Err(Refusal { status, log }) => panic!("it did not start: {status}\n{log}"),
         }
@@ -52,26 +62,23 @@ impl Server {
 
     /// The same, by a command to which the binary's arguments are added.
     pub(crate) async fn refused_by(command: Command, data: &Path) -> Refusal {
-        match Self::launch(command, data).await {
+        match Self::launch(with_arguments(command, data)).await {
             Ok(server) => panic!("it started on {}\n{}", data.display(), read(&server.log)),
             Err(refusal) => refusal,
         }
     }
 
-    async fn launch(mut command: Command, data: &Path) -> Result<Self, Refusal> {
+    async fn launch(mut command: Command) -> Result<Self, Refusal> {
         let log = tempfile::tempfile().unwrap();
-        command.args([OsStr::new("--listen"), OsStr::new("127.0.0.1:0"), OsStr::new("--data-dir"), data.as_os_str()]);
         command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         command.stderr(log.try_clone().unwrap());
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        within("the first line", stdout.read_line(&mut line)).await.unwrap();
-        let Some(address) = line.trim_end().strip_prefix("listening on http://") else {
+        let Some(address) = within("the address", address(&mut stdout)).await else {
             let status = within("the end", child.wait()).await.unwrap();
             return Err(Refusal { status, log: read(&log) });
         };
-        Ok(Self { child, address: address.parse().unwrap(), log, _stdout: stdout })
+        Ok(Self { child, address, log, _stdout: stdout })
     }
 
     pub(crate) fn process(&self) -> u32 {
@@ -90,6 +97,11 @@ impl Server {
     /// A WebSocket that has read its first state.
     pub(crate) async fn socket(&self, path: &str) -> Socket {
         Socket::open(self.address, path).await.unwrap()
+    }
+
+    /// A WebSocket of a class that does not tell its state.
+    pub(crate) async fn socket_without_state(&self, path: &str) -> Socket {
+        Socket::connect(self.address, path).await.unwrap()
     }
 
     /// Waits until it takes changes.
@@ -131,6 +143,22 @@ impl Drop for Server {
             eprintln!("the log of the server:\n{}", read(&self.log));
         }
     }
+}
+
+fn with_arguments(mut command: Command, data: &Path) -> Command {
+    command.args([OsStr::new("--listen"), OsStr::new("127.0.0.1:0"), OsStr::new("--data-dir"), data.as_os_str()]);
+    command
+}
+
+/// The address that a server prints before anything else but what a test harness says; `None` if it ends without.
+async fn address(stdout: &mut BufReader<ChildStdout>) -> Option<SocketAddr> {
+    let mut lines = stdout.lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        if let Some(address) = line.trim_end().strip_prefix("listening on http://") {
+            return Some(address.parse().unwrap());
+        }
+    }
+    None
 }
 
 /// The end of a log, which shares its place with who writes it.

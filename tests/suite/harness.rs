@@ -102,6 +102,12 @@ impl Server {
         self.restart();
     }
 
+    /// Stops the server and starts another on the same data, at the same address.
+    pub(crate) fn restart_in_place(&mut self) {
+        self.config.server.listen = self.client.address();
+        self.restart();
+    }
+
     /// Asks the server to stop, without waiting until it has.
     pub(crate) fn begin_stop(&self) {
         self.running.as_ref().unwrap().stop.cancel();

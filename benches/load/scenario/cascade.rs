@@ -7,7 +7,7 @@ use crate::load::bench::{Bench, Server};
 use crate::load::http::Http;
 use crate::load::meter::{median, pause};
 use crate::load::objects;
-use crate::load::open_loop::{OpenLoop, Sample};
+use crate::load::open_loop::{OpenLoop, Sample, p99};
 use crate::load::table::{Row, milliseconds, thousands};
 
 /// Descendants below each of the upper level, with itself.
@@ -93,12 +93,6 @@ fn latencies(samples: &[Sample], choose: impl Fn(Instant, Instant) -> bool) -> V
     let mut latencies: Vec<f64> = chosen.map(|(_, latency)| latency.as_secs_f64() * 1e3).collect();
     latencies.sort_by(f64::total_cmp);
     latencies
-}
-
-/// The 99th percentile of sorted values.
-fn p99(sorted: &[f64]) -> f64 {
-    let last = sorted.len().saturating_sub(1);
-    sorted.get(last - last / 100).copied().unwrap_or(0.0)
 }
 
 fn report(bench: &mut Bench, kind: &str, rounds: &[Round]) {

@@ -24,7 +24,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
         return Ok(());
     }
     let objects = bench.args.objects;
-    let data = bench.kept_data_dir(objects);
+    let data = bench.kept_data_dir("objects", objects);
     create(bench, &data)?;
     let (mut empty, mut clean, mut killed, mut resident) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 1..=bench.args.rounds {
@@ -57,10 +57,14 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// Starts the binary; gives the milliseconds until it is ready.
 fn start(bench: &Bench, data: &Path) -> Result<(Process, f64)> {
+    ready(|| bench.start(data))
+}
+
+/// Starts a server; gives the milliseconds until it is ready.
+pub(crate) fn ready(start: impl FnOnce() -> Result<Process>) -> Result<(Process, f64)> {
     let began = Instant::now();
-    let process = bench.start(data)?;
+    let process = start()?;
     let ready = wait_until(PATIENCE, Duration::from_millis(1), || {
         let mut http = Http::connect(process.address)?;
         Ok(http.request("GET", "/.fleet/ready", "")?.0 == 200)

@@ -40,7 +40,7 @@ pub(super) enum Note {
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     /// Results that it was told of and has not answered, by question.
-    asked: BTreeMap<u64, Box<RawValue>>,
+    asked: BTreeMap<u64, Asked>,
     /// Results that it did not take, and when to tell it again.
     refused: Vec<Refused>,
     /// Bytes of both.
@@ -51,6 +51,12 @@ pub(super) struct Reports {
     announced: bool,
     /// Whether a heartbeat is on its way.
     beats: bool,
+}
+
+#[derive(Debug)]
+struct Asked {
+    token: Box<str>,
+    outcome: Box<RawValue>,
 }
 
 #[derive(Debug)]
@@ -144,7 +150,9 @@ impl WorkerConnection {
     pub(super) fn announce(&mut self, turn: &mut Turn<'_>) {
         let Some(ready) = what_is_taken(turn) else { return };
         let sessions = turn.sockets_tagged(OPEN).len();
-        let announcement = Announcement { ready: &ready, running: self.tasks.tokens().collect(), sessions };
+        // What is done, and the manager does not know of it yet, is not lost.
+        let running = self.tasks.tokens().chain(self.reports.tokens()).collect();
+        let announcement = Announcement { ready: &ready, running, sessions };
         let asked = ask(turn, "workerReady", &announcement, &Note::Ready);
         self.reports.announced = true;
         self.reports.state_again = asked.err().map(|_| turn.now() + REPORT_AGAIN_MS);
@@ -228,7 +236,7 @@ impl WorkerConnection {
         let note = Note::Result { task: task.into(), token: token.into() };
         self.reports.bytes += outcome.get().len();
         match ask(turn, "workerResult", &*outcome, &note) {
-            Ok(id) => drop(self.reports.asked.insert(id, outcome)),
+            Ok(id) => drop(self.reports.asked.insert(id, Asked { token: token.into(), outcome })),
             Err(error) if is_passing(error.code()) => self.refuse(turn, task, token, outcome),
             Err(error) => {
                 self.reports.bytes -= outcome.get().len();
@@ -289,7 +297,7 @@ impl WorkerConnection {
     }
 
     fn judged(&mut self, turn: &mut Turn<'_>, reply: &Replied<'_>, task: &str, token: &str) {
-        let outcome = self.reports.asked.remove(&reply.id);
+        let outcome = self.reports.asked.remove(&reply.id).map(|asked| asked.outcome);
         self.reports.bytes -= outcome.as_ref().map_or(0, |outcome| outcome.get().len());
         match (&reply.result, outcome) {
             (Ok(judged), _) => match read::<Judged>(judged) {
@@ -346,6 +354,12 @@ impl WorkerConnection {
 }
 
 impl Reports {
+    /// What results are held of.
+    fn tokens(&self) -> impl Iterator<Item = &str> {
+        let asked = self.asked.values().map(|asked| &*asked.token);
+        asked.chain(self.refused.iter().map(|refused| &*refused.token))
+    }
+
     fn next(&self) -> Option<u64> {
         self.refused.iter().map(|refused| refused.again).chain(self.state_again).min()
     }

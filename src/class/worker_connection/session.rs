@@ -135,7 +135,10 @@ impl WorkerConnection {
         }
         self.last_disconnected_at = Some(turn.now());
         self.tasks.clear();
-        self.say_gone(turn, was_ready);
+        // Of a server that stops it is the worker that is left, and it may come back within its lease.
+        if !turn.is_stopping() {
+            self.say_gone(turn, was_ready);
+        }
     }
 
     /// Closes the sockets whose tokens have expired.
