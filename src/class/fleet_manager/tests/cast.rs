@@ -138,6 +138,12 @@ impl Class for Connection {
                     self.say(turn, "workerResult", &result)?;
                 }
             }
+            // Says of a task that it was told to drop that it is done.
+            "insist" => {
+                let token = self.cancelled.last().ok_or_else(|| Error::conflict("nothing was cancelled"))?;
+                let result = json!({"taskId": payload["taskId"], "token": token, "success": true, "result": 1});
+                self.say(turn, "workerResult", &result)?;
+            }
             "progress" => {
                 let (token, task) = self.tasks.first_key_value().ok_or_else(|| Error::conflict("idle"))?;
                 self.say(turn, "workerProgress", &json!({"taskId": task, "token": token, "progress": payload}))?;
