@@ -59,6 +59,7 @@ fn task(id: &str, kind: &str, data: impl Into<Value>) -> Value {
 }
 
 /// A server whose manager retries quickly.
+#[allow(clippy::needless_pass_by_value)] // Settings are written as they read.
 async fn started(config: Value) -> Server {
     let server = Server::built(builder);
     server.call(AT, "updateConfig", json!({"retryBackoff": {"initialMs": 10, "maxMs": 50}})).await;

@@ -86,8 +86,8 @@ impl FleetManager {
     /// A connected worker has said whether it takes an attempt.
     fn assigned(&mut self, turn: &mut Turn<'_>, token: &str, result: &Result<&RawValue, Error>) -> Result<(), Error> {
         let Some(running) = self.memory.attempts.get_mut(token) else { return Ok(()) };
-        let taken = result.as_ref().ok().and_then(|answer| serde_json::from_str::<Accepted>(answer.get()).ok());
-        if taken.is_some_and(|taken| taken.accepted.iter().any(|accepted| **accepted == *token)) {
+        let answer = result.as_ref().ok().and_then(|answer| serde_json::from_str::<Accepted>(answer.get()).ok());
+        if answer.is_some_and(|answer| answer.accepted.iter().any(|accepted| **accepted == *token)) {
             running.accepted = true;
             return Ok(());
         }

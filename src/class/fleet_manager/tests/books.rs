@@ -64,11 +64,11 @@ fn books_are_exact(world: &World<'_>) -> Result<(), String> {
             *sums.entry(key).or_default() += number(batch, key);
         }
         let ended = number(batch, "completedTasks") + number(batch, "failedTasks");
-        let status = batch["status"].as_str().unwrap_or_default();
-        if status == "cancelled" {
+        let how = batch["status"].as_str().unwrap_or_default();
+        if how == "cancelled" {
             cancelled += number(batch, "totalTasks") - ended;
         } else {
-            same(&format!("batch {id} ({status}) has ended tasks"), &ended, &number(batch, "totalTasks"))?;
+            same(&format!("batch {id} ({how}) has ended tasks"), &ended, &number(batch, "totalTasks"))?;
         }
         results_are_exact(world, id, batch)?;
     }
