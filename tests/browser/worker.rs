@@ -69,7 +69,9 @@ async fn submit(stage: &Stage, ids: &[&str], kind: &str) -> String {
 const CURRENT: &str = "all('#current-tasks > li').map((task) => task.dataset.task).sort().join()";
 
 fn fact(name: &str) -> String {
-    format!("all('#presence-facts > div').find((fact) => fact.firstChild.textContent === '{name}')?.lastChild.textContent")
+    format!(
+        "all('#presence-facts > div').find((fact) => fact.firstChild.textContent === '{name}')?.lastChild.textContent"
+    )
 }
 
 async fn until_fact(window: &Window, name: &str, value: &str) {
