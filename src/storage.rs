@@ -302,6 +302,12 @@ impl Storage {
         self.0.shared.gate.outcome(seq)
     }
 
+    /// The last write set of which it is known what has become of it, and of all before it.
+    #[must_use]
+    pub fn decided(&self) -> Seq {
+        Seq(self.0.shared.gate.next() - 1)
+    }
+
     /// What has become of a write set. If that is not known yet the waker is woken, once, when it is.
     #[must_use]
     pub fn wait(&self, seq: Seq, waker: &Waker) -> Outcome {

@@ -18,6 +18,7 @@
 //! | OP2, OP3 | `system` |
 //! | OP4 | `classes`; the figures beside the code, in `src/object/activity.rs` |
 //! | coordinator | `coordinator` |
+//! | worker | `worker` |
 //! | FM1 to FM13 | `fleet_manager`; crashes, and WC4 and WC5 of a manager, beside the code, in `src/class/fleet_manager/tests` |
 //! | ID1, OB7 | `classes` |
 //! | ID2 | `examples` |
@@ -55,6 +56,7 @@ mod sockets;
 mod submit;
 mod system;
 mod versions;
+mod worker;
 mod worker_clients;
 mod worker_connection;
 mod worker_tasks;
