@@ -150,7 +150,7 @@ fn renewed(task: Task, batch: &str, n: usize) -> Task {
 
 impl FleetManager {
     pub(super) fn submit(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
-        let key: Option<Box<str>> = None;
+        let key: Option<Box<str>> = turn.idempotency_key().map(Into::into);
         if let Some(key) = &key {
             if let Some(batch) = turn.get::<Box<str>>(&keys::idempotency(key))? {
                 let tasks = self.known(turn, &batch)?.value.total;
@@ -272,6 +272,7 @@ impl FleetManager {
         } else {
             counts.keys().for_each(|kind| drop(self.memory.windows.remove(kind)));
         }
+        turn.count("fleet_tasks", &[("status", "submitted")], stored as u64);
         let batch = Batch::new(counts, turn.now(), key);
         let total = batch.total;
         self.memory.batches.insert(id.into(), Held { value: batch, changed: true });

@@ -57,6 +57,7 @@ impl FleetManager {
             turn.put(&keys::sweep(&batch_id), &Sweep::of_queue(queued.into_keys().collect()))?;
             self.memory.more = true;
         }
+        turn.count("fleet_tasks", &[("status", "cancelled")], open);
         self.close(turn, &batch_id)?;
         self.tell_progress(turn, &batch_id)?;
         self.settle(turn)?;
