@@ -91,6 +91,7 @@ fn say(client: u32, kind: &str, payload: Value) -> Step {
     Step::Send { client, text: json!({"type": kind, "payload": payload}).to_string() }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is written in place")]
 fn with_id(client: u32, kind: &str, payload: Value) -> Step {
     Step::Send { client, text: json!({"type": kind, "id": 1, "payload": payload}).to_string() }
 }
@@ -477,7 +478,7 @@ fn wc3_in_the_end_the_manager_knows_whether_the_worker_is_there() {
     Simulation::seeds(0..40, |seed| {
         simulation(seed).steps(60, draw).step(pass(5_000)).check(|world| {
             let told: Vec<(String, Value)> = serde_json::from_value(world.call("/", "told", ())?).unwrap();
-            let state = told.iter().filter(|(method, _)| method == "workerReady" || method == "workerGone").next_back();
+            let state = told.iter().rfind(|(method, _)| method == "workerReady" || method == "workerGone");
             let status = world.call("/w1", "status", ())?;
             let connected = status["connected"] == json!(true);
             match state {
