@@ -5,6 +5,7 @@ mod coordinator;
 mod fleet_manager;
 mod task;
 mod worker;
+mod worker_connection;
 
 pub use agent::Agent;
 pub use coordinator::Coordinator;
@@ -12,3 +13,4 @@ pub use fleet_manager::FleetManager;
 pub(crate) use task::job;
 pub use task::{Task, TaskHandler};
 pub use worker::Worker;
+pub use worker_connection::WorkerConnection;

@@ -257,13 +257,11 @@ fn refusal(response: &Response<Bytes>) -> Error {
         code: String,
     }
     let status = response.status();
-    match serde_json::from_slice::<Failure>(response.body()) {
-        Ok(Failure { error, code }) => Error::Refused { status: status.as_u16(), code, message: error },
-        Err(_) => {
-            let message = format!("the server answered {status}; it is no fleet, or there is something in between");
-            Error::Refused { status: status.as_u16(), code: String::new(), message }
-        }
-    }
+    let Ok(Failure { error, code }) = serde_json::from_slice(response.body()) else {
+        let message = format!("the server answered {status}; it is no fleet, or there is something in between");
+        return Error::Refused { status: status.as_u16(), code: String::new(), message };
+    };
+    Error::Refused { status: status.as_u16(), code, message: error }
 }
 
 /// Trusts Mozilla's authorities, which are compiled in.

@@ -16,6 +16,7 @@
 //! file, variable or flag it came from. (The generic layering crate `config` does not do: it knows of a variable only that
 //! it came from "the environment", and it reads a route pattern such as `/ws/*` as a path expression.)
 
+mod auth;
 mod error;
 mod layers;
 mod network;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use auth::Auth;
 pub use error::{Error, Problem, Source};
 pub use network::{AllowedHost, AllowedOrigin};
 pub use outbound::Outbound;
@@ -48,6 +50,8 @@ pub struct Config {
     pub storage: Storage,
     /// The bounds an operator may set; those that nobody may set are in [`crate::limits`].
     pub limits: Limits,
+    /// The tokens that are accepted.
+    pub auth: Auth,
     /// HTTP that objects ask of other servers.
     pub outbound: Outbound,
     /// What is logged, and how.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,6 +48,8 @@ pub struct Edge {
     pub stopping: CancellationToken,
     /// Whether requests are served already.
     pub serving: Arc<AtomicBool>,
+    /// Places for bodies that only a class allows.
+    pub large_bodies: Arc<Semaphore>,
 }
 
 impl Edge {

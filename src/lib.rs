@@ -30,7 +30,7 @@
 //! ```text
 //! main ─► cli ─► server ─► http ─► object ─► storage ─► SQLite
 //!                  └─► class ─► object        (the server wires the classes in)
-//! leaves that import none of ours but each other: path, limits, protocol, metrics, clock, timers, outbound, client
+//! leaves that import none of ours but each other: path, limits, protocol, metrics, clock, timers, auth, outbound, client
 //! ```
 //!
 //! | module | job | may not |
@@ -41,6 +41,7 @@
 //! | [`metrics`] | what is counted and timed | |
 //! | [`clock`] | time and randomness | |
 //! | [`timers`] | the alarm and the schedules of one object, and when each is due | know the clock, tokio or storage |
+//! | [`auth`] | tokens, and what each reaches | know the clock, or show a token |
 //! | [`storage`] | group commit, rows, wake times, messages, lists, tombstones; the only one that knows SQLite | know what a class is |
 //! | [`outbound`] | HTTP that objects ask of other servers: who may be reached, and within which bounds | know what an object is |
 //! | [`object`] | slots, mailboxes, turns, effects, sockets, the tree, hibernation, who is woken when | name a class, axum or rusqlite |
@@ -76,6 +77,7 @@
 //! other objects. *Session*: one socket, as its
 //! object sees it. *Tombstone*: the row that deletes a subtree. *Agent* is the wire's word for a child.
 
+pub mod auth;
 pub mod class;
 pub mod cli;
 mod client;
@@ -95,6 +97,7 @@ pub mod sim;
 pub mod storage;
 pub mod timers;
 
+pub use auth::{Identity, Scope};
 pub use class::{Task, TaskHandler};
 pub use object::{
     Ask, Caller, Class, ClassMetrics, Deferred, Error, Http, Jobs, List, ListedChild, Listing, Namespace, Replied,

@@ -168,10 +168,33 @@ pub const SOCKET_WRITE_STALL: Duration = Duration::from_secs(30);
 /// How long a close frame waits for the peer's own.
 pub const SOCKET_CLOSE_WAIT: Duration = Duration::from_secs(5);
 
+/// How long a worker's socket has to say who it is, in ms (WC2).
+pub const AUTH_TIME_MS: u64 = 5_000;
+/// Results of one worker that its connection holds until the manager has them: twice what it can run.
+pub const REPORTS: usize = 2_000;
+/// The same in bytes.
+pub const REPORT_BYTES: usize = 64 << 20;
+/// How long a manager may take to answer what it is told of a worker, in ms.
+pub const REPORT_MS: u64 = 30_000;
+/// Wait before a manager is told again what it did not take, in ms.
+pub const REPORT_AGAIN_MS: u64 = 250;
+/// A connection whose worker runs something looks around at least so often, in ms, so that it does not sleep.
+pub const CONNECTION_LOOK_MS: u64 = 60_000;
+/// Messages that wait for a worker which is away.
+pub const QUEUED_MESSAGES: usize = 1_000;
+/// The same in bytes: half of what one turn may send to a socket that it was caused by.
+pub const QUEUED_MESSAGE_BYTES: usize = 8 << 20;
+
 /// Time for a client to send a whole request head.
 pub const REQUEST_HEAD_TIME: Duration = Duration::from_secs(10);
 /// Time for a client to send a whole request body.
 pub const REQUEST_BODY_TIME: Duration = Duration::from_secs(30);
+/// Time for a client to send a body that only its class allows: 256 MiB at 1 MiB/s.
+pub const LARGE_BODY_TIME: Duration = Duration::from_secs(256);
+/// Such bodies at a time: with 256 MiB each they take 1 GiB of memory.
+pub const LARGE_BODIES: usize = 4;
+/// Longest idempotency key of a request, in bytes: the bound that those who use such keys agree on.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
 /// Largest request head, in bytes; larger is 431.
 pub const REQUEST_HEAD_BYTES: usize = 64 << 10;
 /// How often the counters of a class are sampled for what it did in the last minute.
@@ -190,6 +213,11 @@ pub const OUTBOUND_LOOKUPS: usize = 32;
 pub const OUTBOUND_ADDRESSES: usize = 4;
 /// An address that does not take a connection for this long is given up for the next one.
 pub const OUTBOUND_CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// Longest token, in bytes: what fits into a header that most servers and proxies take.
+pub const TOKEN_BYTES: usize = 8 << 10;
+/// A secret for signing by HS256 that is shorter than this, in bytes, is warned of (RFC 7518, 3.2).
+pub const JWT_SECRET_BYTES: usize = 32;
 
 /// Descriptors kept free for files and for accepting a connection only to refuse it.
 pub const RESERVED_DESCRIPTORS: u64 = 64;

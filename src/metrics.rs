@@ -4,6 +4,10 @@
 //! The registry is a value and not a process-wide recorder, so that two servers in one process (as in tests, or in a
 //! user's own binary) do not add up each other's figures. Labels are bounded: class, kind, outcome, never a path.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -65,6 +69,18 @@ pub struct Metrics {
     pub alarms_failed: IntCounter,
     /// `fleet_alarms_dropped_total`: alarms that were given up after their last retry.
     pub alarms_dropped: IntCounter,
+    /// What classes count, by name.
+    named: Arc<Mutex<HashMap<&'static str, Named>>>,
+}
+
+/// A counter that classes have named.
+#[derive(Debug)]
+struct Named {
+    labels: Vec<&'static str>,
+    /// None, if there cannot be one of that name.
+    counters: Option<IntCounterVec>,
+    /// Whether it was said that it was counted with other labels.
+    said: bool,
 }
 
 impl Default for Metrics {
@@ -126,8 +142,37 @@ impl Metrics {
             ),
             alarms_failed: make.counter("fleet_alarms_failed_total", "Runs of alarms and schedules that failed"),
             alarms_dropped: make.counter("fleet_alarms_dropped_total", "Alarms given up after their last retry"),
+            named: Arc::default(),
             registry,
         }
+    }
+
+    /// The counter of that name and those labels; `None`, and once a line in the log, if there cannot be one.
+    #[must_use]
+    pub fn named(&self, name: &'static str, labels: &[(&'static str, &'static str)]) -> Option<IntCounter> {
+        let mut all = self.named.lock();
+        let named = all.entry(name).or_insert_with(|| self.name(name, labels));
+        let counters = named.counters.as_ref()?;
+        let same =
+            named.labels.len() == labels.len() && named.labels.iter().zip(labels).all(|(own, (label, _))| own == label);
+        if same {
+            let values: Vec<_> = labels.iter().map(|(_, value)| *value).collect();
+            return counters.get_metric_with_label_values(&values).ok();
+        }
+        if !std::mem::replace(&mut named.said, true) {
+            tracing::error!(name, own = ?named.labels, ?labels, "a counter is counted with other labels than before");
+        }
+        None
+    }
+
+    fn name(&self, name: &'static str, labels: &[(&'static str, &'static str)]) -> Named {
+        let labels: Vec<_> = labels.iter().map(|(label, _)| *label).collect();
+        let counters = IntCounterVec::new(Opts::new(name, "Counted by classes"), &labels);
+        let counters =
+            counters.and_then(|counters| self.registry.register(Box::new(counters.clone())).map(|()| counters));
+        let counters =
+            counters.map_err(|error| tracing::error!(name, %error, "what classes count cannot have this name"));
+        Named { labels, counters: counters.ok(), said: false }
     }
 
     /// Everything in the Prometheus text format.
@@ -183,5 +228,30 @@ mod tests {
         let text = metrics.render();
         assert!(text.contains("fleet_frames_total{direction=\"in\"} 1"), "{text}");
         assert!(text.contains("fleet_turn_seconds_count{class=\"agent\"} 1"), "{text}");
+    }
+
+    #[test]
+    fn op3_classes_count_by_name_and_nothing_panics() {
+        let metrics = Metrics::new();
+        let count = |name, labels: &[_]| metrics.named(name, labels).map(|counter| counter.inc()).is_some();
+        assert!(count("fleet_tasks", &[("status", "completed")]));
+        assert!(count("fleet_tasks", &[("status", "completed")]) && count("fleet_tasks", &[("status", "failed")]));
+        assert!(count("fleet_task_retries_total", &[]));
+        for (name, labels) in [
+            ("fleet_tasks", &[("kind", "completed")][..]),
+            ("fleet_tasks", &[]),
+            ("fleet_panics_total", &[]),
+            ("no name", &[]),
+            ("", &[]),
+            ("fleet_label", &[("no label", "x")]),
+        ] {
+            assert!(!count(name, labels) && !count(name, labels), "{name}");
+        }
+        let text = metrics.render();
+        for line in
+            ["fleet_tasks{status=\"completed\"} 2", "fleet_tasks{status=\"failed\"} 1", "fleet_task_retries_total 1"]
+        {
+            assert!(text.contains(line), "{text}");
+        }
     }
 }

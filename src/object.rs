@@ -19,7 +19,7 @@
 //! | `inbox` | durable messages |
 //! | `replies`, `deferred` | answers that an object waits for, and those that it owes |
 //! | `jobs`, `outside` | work outside of turns, and HTTP |
-//! | `services` | what comes from outside: time, randomness, jobs, HTTP |
+//! | `services` | what comes from outside: time, randomness, tokens, jobs, HTTP |
 //! | `timed` | what is due: alarms and schedules |
 //! | `timeouts` | who has waited long enough in memory |
 //! | `wakes` | who is woken when |
@@ -67,6 +67,7 @@ mod timeouts;
 mod turn;
 mod wakes;
 
+pub use crate::auth::{Identity, Scope};
 pub use activity::ClassMetrics;
 pub use class::{Class, Replied, append_json, json, read, unknown_method};
 pub use deferred::Deferred;

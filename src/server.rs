@@ -19,12 +19,13 @@ use std::thread::available_parallelism;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, routes};
 use crate::http::{self, Edge, Guard};
-use crate::limits::{SPARE_WORKERS, TASK_TYPE_CHARS};
+use crate::limits::{JWT_SECRET_BYTES, LARGE_BODIES, SPARE_WORKERS, TASK_TYPE_CHARS};
 use crate::metrics::Metrics;
 use crate::object::{self, Namespace, RegistryError};
 use crate::storage::{self, Storage};
@@ -110,6 +111,7 @@ impl Server {
             &tasks,
         );
         let edge = Edge {
+            large_bodies: Arc::new(Semaphore::new(LARGE_BODIES)),
             namespace,
             storage,
             metrics,
@@ -197,8 +199,9 @@ async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) -> &'static
 }
 
 async fn drain(edge: Edge, grace: std::time::Duration) {
-    edge.stopping.cancel();
+    // First, so that an object whose socket closes can tell why.
     edge.namespace.stop();
+    edge.stopping.cancel();
     edge.tasks.close();
     if tokio::time::timeout(grace, edge.tasks.wait()).await.is_err() {
         tracing::warn!(tasks = edge.tasks.len(), ?grace, "the grace time is over; what is left is dropped");
@@ -234,5 +237,12 @@ fn log_start(config: &Config, address: SocketAddr, descriptors: u64) {
     );
     if !address.ip().is_loopback() {
         tracing::warn!("anybody who can reach {address} can read and change every object: there is no authorisation");
+    }
+    let auth = &config.auth;
+    if auth.enabled {
+        tracing::warn!("`auth.enabled` guards only the connections of workers so far; everything else needs no token");
+    }
+    if (1..JWT_SECRET_BYTES).contains(&auth.jwt_secret.reveal().len()) {
+        tracing::warn!("`auth.jwt_secret` has less than {JWT_SECRET_BYTES} bytes: it can be guessed from a token");
     }
 }

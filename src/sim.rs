@@ -65,7 +65,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use self::life::Setting;
 pub use self::life::World;
+use crate::auth::{self, Auth};
 use crate::limits::SIM_SHRINKS;
 use crate::object::{Class, Registry, RegistryError};
 
@@ -215,6 +217,7 @@ type Check = dyn Fn(&World<'_>) -> Result<(), String>;
 /// ```
 pub struct Simulation {
     seed: u64,
+    auth: auth::Options,
     start: Option<Start>,
     register: Vec<Register>,
     steps: Vec<Step>,
@@ -237,7 +240,7 @@ pub struct Failure {
 impl Simulation {
     /// A simulation without classes and steps.
     pub fn new(seed: u64) -> Self {
-        Self { seed, start: None, register: Vec::new(), steps: Vec::new(), check: None }
+        Self { seed, auth: auth::Options::default(), start: None, register: Vec::new(), steps: Vec::new(), check: None }
     }
 
     /// Runs a simulation for each of several seeds.
@@ -256,6 +259,13 @@ impl Simulation {
         } else {
             self.register.push(Arc::new(Registry::add::<C>));
         }
+        self
+    }
+
+    /// Which tokens there are, as `[auth]` of a configuration says.
+    #[must_use]
+    pub fn auth(mut self, options: auth::Options) -> Self {
+        self.auth = options;
         self
     }
 
@@ -307,7 +317,9 @@ impl Simulation {
     }
 
     fn attempt(&self, steps: &[Step]) -> Result<(), String> {
-        life::run(self.seed, &|metrics| self.registry(metrics), steps, self.check.as_deref())
+        let registry = |metrics: &_| self.registry(metrics);
+        let setting = Setting { seed: self.seed, registry: &registry, auth: Auth::new(&self.auth) };
+        life::run(&setting, steps, self.check.as_deref())
     }
 
     fn registry(&self, metrics: &crate::metrics::Metrics) -> Registry {

@@ -239,6 +239,14 @@ impl Storage {
         reader::load(&self.0.shared.readers, &self.0.shared.tombstones, path)
     }
 
+    /// The class of a durable record; `None` if the object does not exist. As [`Storage::load`], without its state.
+    ///
+    /// # Errors
+    /// [`Error::Database`] and [`Error::Closed`].
+    pub fn class(&self, path: &ObjectPath) -> Result<Option<Arc<str>>, Error> {
+        reader::class(&self.0.shared.readers, &self.0.shared.tombstones, path)
+    }
+
     /// The durable list of an object's children, each with its ordinal, in that order.
     ///
     /// # Errors
@@ -292,6 +300,12 @@ impl Storage {
     #[must_use]
     pub fn outcome(&self, seq: Seq) -> Outcome {
         self.0.shared.gate.outcome(seq)
+    }
+
+    /// The last write set of which it is known what has become of it, and of all before it.
+    #[must_use]
+    pub fn decided(&self) -> Seq {
+        Seq(self.0.shared.gate.next() - 1)
     }
 
     /// What has become of a write set. If that is not known yet the waker is woken, once, when it is.

@@ -130,14 +130,12 @@ impl Class for Coordinator {
             #[serde(borrow)]
             submit_result: &'a RawValue,
         }
-        match serde_json::from_str::<Message<'_>>(message.get()) {
-            Ok(Message { submit_result }) => self.submit(turn, submit_result).map(drop),
-            // As any object: it is for the sockets.
-            Err(_) => {
-                turn.forward(message);
-                Ok(())
-            }
-        }
+        let Ok(Message { submit_result }) = serde_json::from_str(message.get()) else {
+            // As of any object: it is for the sockets.
+            turn.forward(message);
+            return Ok(());
+        };
+        self.submit(turn, submit_result).map(drop)
     }
 }
 

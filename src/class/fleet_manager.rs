@@ -294,7 +294,9 @@ impl FleetManager {
         self.books.open -= 1;
         self.books.kept += 1;
         turn.put(&keys::ended(now, id), &())?;
-        let removal = now.saturating_add(self.books.config.retention.ms);
+        let retention = self.books.config.retention;
+        self.memory.more |= self.books.kept > retention.batches;
+        let removal = now.saturating_add(retention.ms);
         self.memory.next_removal = Some(self.memory.next_removal.map_or(removal, |next| next.min(removal)));
         turn.publish(Change::none());
         Ok(())

@@ -28,13 +28,14 @@ pub struct Batch {
     manager: String,
     /// The batch, as `fleet submit` printed it
     #[arg(value_name = "BATCH-ID")]
-    batch: String,
+    id: String,
     #[command(flatten)]
     what: What,
     #[command(flatten)]
     remote: Remote,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag as it is typed, and they exclude each other")]
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[group(multiple = false)]
 struct What {
@@ -63,12 +64,12 @@ impl Batch {
     async fn look(&self, manager: &Object) -> Result<(), Error> {
         let What { watch, results, failed, cancel } = self.what;
         match () {
-            () if watch => progress::follow(manager, &self.batch).await?.verdict(&self.batch),
+            () if watch => progress::follow(manager, &self.id).await?.verdict(&self.id),
             () if results => self.list(manager, "getBatchResults").await,
             () if failed => self.list(manager, "getFailedTasks").await,
             () if cancel => self.cancel(manager).await,
             () => {
-                let which = Which { batch_id: &self.batch };
+                let which = Which { batch_id: &self.id };
                 let status: Status =
                     manager.call("getBatchStatus", &which).await.map_err(|error| manager.explained(&error))?;
                 print(&format!("{}\n", status.line()))
@@ -91,10 +92,10 @@ impl Batch {
             items: Vec<Box<RawValue>>,
             cursor: Option<String>,
         }
-        let mut query = Query { batch_id: &self.batch, limit: LIST_ROWS, cursor: None };
+        let mut query = Query { batch_id: &self.id, limit: LIST_ROWS, cursor: None };
         loop {
             let page: Page = manager.call(method, &query).await.map_err(|error| manager.explained(&error))?;
-            print(&page.items.iter().map(|item| format!("{item}\n")).collect::<String>())?;
+            print(&page.items.iter().flat_map(|item| [item.get(), "\n"]).collect::<String>())?;
             query.cursor = page.cursor;
             if query.cursor.is_none() {
                 return Ok(());
@@ -103,11 +104,11 @@ impl Batch {
     }
 
     async fn cancel(&self, manager: &Object) -> Result<(), Error> {
-        let which = Which { batch_id: &self.batch };
+        let which = Which { batch_id: &self.id };
         let cancelled: bool = manager.call("cancelBatch", &which).await.map_err(|error| manager.explained(&error))?;
         if cancelled {
-            return print(&format!("cancelled {}\n", self.batch));
+            return print(&format!("cancelled {}\n", self.id));
         }
-        Err(Error::Failure(format!("there is nothing to cancel: batch {} has ended, or never was", self.batch)))
+        Err(Error::Failure(format!("there is nothing to cancel: batch {} has ended, or never was", self.id)))
     }
 }

@@ -22,7 +22,8 @@ pub(super) struct Which<'a> {
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Status {
-    status: String,
+    #[serde(rename = "status")]
+    name: String,
     total_tasks: u64,
     completed_tasks: u64,
     failed_tasks: u64,
@@ -30,7 +31,7 @@ pub(super) struct Status {
 
 impl Status {
     fn has_ended(&self) -> bool {
-        matches!(&*self.status, "completed" | "failed" | "partial" | "cancelled")
+        matches!(&*self.name, "completed" | "failed" | "partial" | "cancelled")
     }
 
     fn ended_tasks(&self) -> u64 {
@@ -39,19 +40,19 @@ impl Status {
 
     /// One line.
     pub(super) fn line(&self) -> String {
-        let Self { status, total_tasks, failed_tasks, .. } = self;
-        format!("{status}: {} of {total_tasks} tasks done, {failed_tasks} failed", self.ended_tasks())
+        let Self { name, total_tasks, failed_tasks, .. } = self;
+        format!("{name}: {} of {total_tasks} tasks done, {failed_tasks} failed", self.ended_tasks())
     }
 
     /// # Errors
     /// [`Error::Failure`] unless every task has succeeded.
     pub(super) fn verdict(&self, batch: &str) -> Result<(), Error> {
-        if self.status == "completed" {
+        if self.name == "completed" {
             return Ok(());
         }
-        let Self { status, total_tasks, completed_tasks, failed_tasks } = self;
+        let Self { name, total_tasks, completed_tasks, failed_tasks } = self;
         let text = format!("{completed_tasks} of {total_tasks} tasks succeeded, {failed_tasks} failed");
-        Err(Error::Failure(format!("batch {batch} is {status}: {text}")))
+        Err(Error::Failure(format!("batch {batch} is {name}: {text}")))
     }
 }
 
@@ -121,7 +122,7 @@ impl Shown {
             self.bar.set_position(status.ended_tasks());
             let failed = status.failed_tasks;
             let failed = if failed == 0 { String::new() } else { format!(", {failed} failed") };
-            self.bar.set_message(format!("{}{failed}", status.status));
+            self.bar.set_message(format!("{}{failed}", status.name));
         }
         self.line = line;
     }

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::auth::{self, Auth};
 use super::{Config, Error, Flags, Problem, Source};
+use crate::auth::HIDDEN;
 
 /// The file that is read when no other is named.
 const DEFAULT_FILE: &str = "config.toml";
@@ -77,7 +79,10 @@ pub(super) struct Layers {
 impl Layers {
     /// Starts with the defaults, whose keys are the keys there are.
     pub(super) fn over(defaults: &Config) -> Self {
-        let defaults = Table::try_from(defaults).expect("every section is a table and every key a string");
+        let secrets = defaults.auth.revealed();
+        let mut defaults = Table::try_from(defaults).expect("every section is a table and every key a string");
+        // What was serialized is hidden.
+        defaults.insert(auth::SECTION.to_owned(), Value::Table(secrets));
         Self { merged: defaults.clone(), defaults, problems: Vec::new() }
     }
 
@@ -154,21 +159,27 @@ impl Layers {
     pub(super) fn finish(mut self) -> Result<Config, Error> {
         if self.problems.is_empty() {
             match Config::deserialize(self.merged) {
-                Ok(config) => return Ok(config),
+                Ok(config) => match config.auth.conflict() {
+                    None => return Ok(config),
+                    Some(conflict) => self.problems.push(Problem::Conflict(conflict)),
+                },
                 Err(error) => self.problems.push(Problem::Conflict(error.message().to_owned())),
             }
         }
         Err(Error::Settings(self.problems))
     }
 
-    /// Makes of a variable's text what its key has by default: a number, a switch, a list separated by commas, else a string.
-    /// Text that is no such thing stays text, and is refused with what the key accepts.
+    /// Makes of a variable's text what its key has by default: a number, a switch, a list separated by commas or as the file
+    /// would have it, else a string. Text that is no such thing stays text, and is refused with what the key accepts.
     fn typed(&self, section: &str, key: &str, text: &str) -> Value {
         let string = || Value::String(text.to_owned());
         match self.defaults.get(section).and_then(|settings| settings.get(key)) {
             Some(Value::Integer(_)) => text.trim().parse().map_or_else(|_| string(), Value::Integer),
             Some(Value::Boolean(_)) => text.trim().parse().map_or_else(|_| string(), Value::Boolean),
             Some(Value::Array(_)) => {
+                if let Some(list) = list_of(text) {
+                    return list;
+                }
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
             }
@@ -190,7 +201,8 @@ impl Layers {
     }
 
     fn refuse(&mut self, key: String, value: &Value, from: &Source, message: String) {
-        self.problems.push(Problem::BadValue { key, from: from.clone(), value: shortened(value), message });
+        let value = if Auth::is_secret(&key) { HIDDEN.to_owned() } else { shortened(value) };
+        self.problems.push(Problem::BadValue { key, from: from.clone(), value, message });
     }
 
     fn refuse_unknown(&mut self, key: String, from: &Source) {
@@ -245,6 +257,12 @@ fn likeness(unknown: &str, name: &str) -> f64 {
         return whole;
     }
     whole.max(0.95 * strsim::normalized_damerau_levenshtein(&last(unknown), &last(name)))
+}
+
+/// A list as a file would have it, `["a", "b"]`.
+fn list_of(text: &str) -> Option<Value> {
+    let document: Table = format!("list = {text}").parse().ok()?;
+    document.get("list").filter(|list| list.is_array() && document.len() == 1).cloned()
 }
 
 fn variable(key: &str) -> String {

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
+use crate::auth::{Scope, Secret};
 
 /// The committed `config.toml`.
 const COMMITTED: &str = include_str!("../../config.toml");
@@ -88,6 +89,9 @@ fn op1_variables_are_read_as_their_key_wants_them() {
         ("FLEET_OUTBOUND__ALLOW", "127.0.0.1:9000, *.example.org"),
         ("FLEET_OUTBOUND__ONLY_LISTED", "true"),
         ("FLEET_LOG__FORMAT", "json"),
+        ("FLEET_AUTH__ENABLED", "true"),
+        ("FLEET_AUTH__JWT_SECRET", "a,b"),
+        ("FLEET_AUTH__TOKENS", r#"[{token = "t", path = "/jobs/", scopes = ["read", "admin"]}]"#),
     ])
     .unwrap();
     let origins: Vec<_> = config.server.allowed_origins.iter().map(AllowedOrigin::as_str).collect();
@@ -101,6 +105,10 @@ fn op1_variables_are_read_as_their_key_wants_them() {
     assert_eq!(allowed, ["127.0.0.1:9000", "*.example.org"]);
     assert!(config.outbound.only_listed);
     assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!((config.auth.enabled, config.auth.jwt_secret.reveal()), (true, "a,b"));
+    let [token] = &*config.auth.tokens else { panic!("{:?}", config.auth) };
+    assert_eq!((token.token.reveal(), token.path.as_str()), ("t", "/jobs"));
+    assert_eq!(token.scopes, [Scope::Read, Scope::Admin]);
 }
 
 #[test]
@@ -131,7 +139,7 @@ fn op1_unknown_keys_are_refused_with_the_nearest_name() {
         assert_eq!(problems(from_file(text)), [expected]);
     }
     for (text, advice) in [
-        ("qqqqqq = 1", "the sections are limits, log, outbound, routes, server, storage"),
+        ("qqqqqq = 1", "the sections are auth, limits, log, outbound, routes, server, storage"),
         ("[log]\nqqqqqq = 1", "the keys of [log] are filter, format"),
     ] {
         let refusal = problems(from_file(text));
@@ -189,6 +197,9 @@ fn op1_bad_values_name_key_source_value_and_what_is_accepted() {
         ("[outbound]\nallow = \"a.example\"", "a list of hosts, addresses and networks"),
         ("[outbound]\nonly_listed = \"yes\"", "true or false"),
         ("[log]\nfilter = \"fleet=loud\"", "directives in the syntax of RUST_LOG"),
+        ("[auth]\nenabled = \"yes\"", "true or false"),
+        ("[auth]\njwt_secret = 5", "a text"),
+        ("[auth]\ntokens = \"t\"", "a list such as [{ token"),
         ("[routes]\n\"ws/*\" = \"x\"", "a route's pattern to start with `/`"),
         ("[routes]\n\"/a.b\" = \"x\"", "every segment of the pattern `/a.b`"),
     ] {
@@ -200,6 +211,70 @@ fn op1_bad_values_name_key_source_value_and_what_is_accepted() {
     }
     let long = problems(from_file(&format!("[storage]\ndata_dir = [\"{}\"]", "x".repeat(1000))));
     assert!(long[0].len() < 300, "{long:?}");
+}
+
+#[test]
+fn op1_no_refusal_shows_a_secret() {
+    for (text, said) in [
+        ("auth = \"sesame\"", "expected a table: [auth]"),
+        ("[auth]\njwt_secret = [\"sesame\"]", "expected a text"),
+        ("[auth]\ntokens = [\"sesame\"]", "expected a list such as [{ token"),
+        ("[[auth.tokens]]\ntoken = [\"sesame\"]", "in token 1 `token` must be 1 to 8192 visible ASCII characters"),
+        ("[[auth.tokens]]\ntoken = \"sesame sesame\"", "in token 1 `token` must be 1 to"),
+        ("[[auth.tokens]]\ntoken = \"sesame\"", "in token 1 `path` must be the path of an object"),
+        ("[[auth.tokens]]\ntoken = \"sesame\"\npath = \"jobs\"", "in token 1 `path` must be the path of an object"),
+        ("[[auth.tokens]]\ntoken = \"sesame\"\npath = \"/\"", "in token 1 `scopes` must be some of"),
+        (
+            "[[auth.tokens]]\ntoken = \"sesame\"\npath = \"/\"\nscopes = [\"all\"]",
+            "in token 1 `scopes` must be some of",
+        ),
+        (
+            "[[auth.tokens]]\ntoken = \"sesame\"\nscope = []",
+            "`scope` is unknown; the keys of a token are token, path, scopes",
+        ),
+    ] {
+        let refusal = problems(from_file(text));
+        assert_eq!(refusal.len(), 1, "{refusal:?}");
+        assert!(refusal[0].contains("is (hidden); ") && refusal[0].contains(said), "{refusal:?}");
+        assert!(!refusal[0].contains("sesame"), "{refusal:?}");
+    }
+    let twice = "[[auth.tokens]]\ntoken = \"sesame\"\npath = \"/\"\nscopes = [\"read\"]\n".repeat(2);
+    let refusal = problems(from_file(&twice));
+    assert!(refusal[0].ends_with("token 2 is listed twice") && !refusal[0].contains("sesame"), "{refusal:?}");
+    let variable = problems(from_environment(&[("FLEET_AUTH__TOKENS", "sesame,sesame")]));
+    assert!(variable[0].starts_with("`auth.tokens` in the variable FLEET_AUTH__TOKENS is (hidden);"), "{variable:?}");
+    assert!(!variable[0].contains("sesame"), "{variable:?}");
+}
+
+#[test]
+fn op1_secrets_are_hidden_where_they_are_printed() {
+    let text = "[auth]\nenabled = true\njwt_secret = \"sesame\"\n\
+                tokens = [{ token = \"open\", path = \"/jobs\", scopes = [\"write\"] }]";
+    let config = from_file(text).unwrap();
+    let printed = config.to_toml();
+    for shown in [&printed, &format!("{config:?}")] {
+        assert!(!shown.contains("sesame") && !shown.contains("open"), "{shown}");
+    }
+    let hidden: toml::Table = printed.parse().unwrap();
+    assert_eq!(hidden["auth"]["jwt_secret"].as_str(), Some("(hidden)"));
+    assert_eq!(hidden["auth"]["tokens"][0]["path"].as_str(), Some("/jobs"));
+    // Whoever pastes it has no secret that everybody knows.
+    let refusal = problems(from_file(&printed));
+    assert_eq!(refusal.len(), 2, "{refusal:?}");
+    assert!(refusal.iter().all(|line| line.contains("must be written again")), "{refusal:?}");
+    // The settings of a program keep theirs below other layers.
+    let over = config.layered(Some(file("[limits]\nsockets = 1")), [], &Flags::default()).unwrap();
+    assert_eq!((over.auth, over.limits.sockets), (config.auth, 1));
+}
+
+#[test]
+fn op6_a_token_is_required_only_where_there_is_one() {
+    let alone = problems(from_file("[auth]\nenabled = true"));
+    assert_eq!(alone.len(), 1);
+    assert!(alone[0].starts_with("`auth.enabled` is true, but no token is accepted"), "{alone:?}");
+    let config = from_file("[auth]\nenabled = true\njwt_secret = \"x\"").unwrap();
+    assert_eq!(config.auth.jwt_secret, Secret::new("x"));
+    assert!(from_file("[auth]\njwt_secret = \"x\"").is_ok_and(|config| !config.auth.enabled));
 }
 
 #[test]

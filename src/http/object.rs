@@ -9,8 +9,10 @@ use hyper::{HeaderMap, Method};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::body::Bounds;
 use super::error::Error;
 use super::{Edge, assets, body};
+use crate::limits::IDEMPOTENCY_KEY_BYTES;
 use crate::path::ObjectPath;
 
 /// What a plain path allows when its class has no `fetch` of its own.
@@ -38,9 +40,23 @@ pub(super) async fn call(edge: &Edge, path: &str, method: &str, request: Request
     if *request.method() != Method::POST {
         return Err(Error::method_not_allowed(request.method(), "POST"));
     }
+    let key = idempotency_key(request.headers())?;
     let (head, body) = request.into_parts();
-    let payload = body::json(&head.headers, body, edge.options.message_bytes).await?;
-    Ok(json(edge.namespace.call(&path, method, payload).await?.into()))
+    let bounds = Bounds::of_class(edge, &path);
+    // Its place is taken until the object has answered, and so has let it go.
+    let (payload, _place) = body::json(&head.headers, body, bounds).await?;
+    Ok(json(edge.namespace.call_with_key(&path, method, payload, key).await?.into()))
+}
+
+/// The key by which the object recognises a call that was made before.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<Box<str>>, Error> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().unwrap_or_default();
+    if !(1..=IDEMPOTENCY_KEY_BYTES).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let text = format!("Idempotency-Key must be 1 to {IDEMPOTENCY_KEY_BYTES} visible ASCII characters");
+        return Err(Error::bad_request(text));
+    }
+    Ok(Some(key.into()))
 }
 
 /// `POST PATH/_message`
@@ -58,7 +74,7 @@ pub(super) async fn message(edge: &Edge, path: &str, request: Request) -> Answer
     }
     let path = ObjectPath::parse(path)?;
     let (head, body) = request.into_parts();
-    let body = body::json(&head.headers, body, edge.options.message_bytes).await?;
+    let (body, _) = body::json(&head.headers, body, Bounds::of_server(edge)).await?;
     let delivery: Delivery = serde_json::from_str(body.get()).map_err(|_| {
         Error::bad_request("the body must be {\"type\":\"message\",\"payload\":{\"message\":…,\"sender\":…}}")
     })?;
@@ -89,7 +105,7 @@ async fn delete(edge: &Edge, path: &ObjectPath) -> Answer {
 
 async fn fetch(edge: &Edge, path: &ObjectPath, request: Request<Body>) -> Answer {
     let (head, body) = request.into_parts();
-    let body = body::read(body, edge.options.message_bytes).await?;
+    let (body, _place) = body::read(body, Bounds::of_class(edge, path)).await?;
     let answer = edge.namespace.fetch(path, Request::from_parts(head, body)).await;
     Ok(answer.map_err(|error| Error::from(error).with_allow(ALLOWED))?.map(Body::from))
 }

@@ -29,13 +29,15 @@ pub(super) struct Source<'a> {
     pub(super) hops: u8,
     /// Whether whoever caused it may be answered later.
     pub(super) may_defer: bool,
+    /// The idempotency key of the request.
+    pub(super) key: Option<&'a str>,
     /// By what it will be, once the class has said so.
     pub(super) deferred: Option<(u64, Duration)>,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(caller: Caller) -> Self {
-        Self { caller, sender: None, id: None, hops: 0, may_defer: false, deferred: None }
+        Self { caller, sender: None, id: None, hops: 0, may_defer: false, key: None, deferred: None }
     }
 
     /// The runtime itself.
@@ -67,7 +69,7 @@ impl Inner {
         // As the wait before hibernation does, a wish for it ends with the next event.
         body.leaving &= !is_event;
         let mut turn = Turn::new(self, &slot.path, live.definition.children, stored, &body.sockets, &source.caller);
-        (turn.hops, turn.may_defer) = (source.hops, source.may_defer);
+        (turn.hops, turn.may_defer, turn.key) = (source.hops, source.may_defer, source.key);
         if let Input::Open(_, upgrade) = input {
             turn.upgrade = upgrade;
         }

@@ -45,8 +45,13 @@ pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
     /// What it is called in routes, in `createAgent`, and in storage: 1 to 64 of `A-Z a-z 0-9 _ -`.
     const NAME: &'static str;
 
-    /// The class of the children that its objects create without naming one; by default a child's path decides.
+    /// The class of the children that its objects create without naming one, and of those that are reached below them of
+    /// which nothing is stored; by default a child's path decides. Only the direct parent counts.
     const CHILDREN: Option<&'static str> = None;
+
+    /// Largest body of an HTTP request to one of its objects, in bytes; by default, and at least, what the server is
+    /// configured for (`limits.message_bytes`). Bodies beyond that wait for each other, four at a time: more are refused.
+    const BODY_BYTES: Option<usize> = None;
 
     /// Bytes that one object may store; by default what the server is configured for.
     const STORAGE_BYTES: Option<u64> = None;

@@ -234,6 +234,8 @@ impl Inner {
                 Effect::Close(session, close) => session.close_for(seq, close),
                 Effect::Noted(session) => session.noted(seq),
                 Effect::Errand(errand) => self.errand(slot, seq, errand),
+                // Not behind the commit, or an inbox would be handled no faster than one page of it an fsync.
+                Effect::ReadOn => self.notify(&slot.path),
             }
         }
     }

@@ -33,8 +33,8 @@ pub(crate) struct Asked {
 
 /// Who called a method.
 pub(crate) enum Asker {
-    /// A request of the edge.
-    Edge(Reply<Vec<u8>>),
+    /// A request of the edge, which may carry an idempotency key.
+    Edge(Reply<Vec<u8>>, Option<Box<str>>),
     /// Another object.
     Object(Asked),
 }
@@ -42,14 +42,14 @@ pub(crate) enum Asker {
 impl Asker {
     pub(super) fn caller(&self) -> Caller {
         match self {
-            Self::Edge(_) => Caller::Http,
+            Self::Edge(..) => Caller::Http,
             Self::Object(asked) => Caller::Object(asked.caller.clone()),
         }
     }
 
     pub(super) fn hops(&self) -> u8 {
         match self {
-            Self::Edge(_) => 0,
+            Self::Edge(..) => 0,
             Self::Object(asked) => asked.hops,
         }
     }
@@ -57,15 +57,23 @@ impl Asker {
     /// The class that the called object is to have, should there be none yet.
     pub(super) fn spawn(&self) -> Option<ClassNumber> {
         match self {
-            Self::Edge(_) => None,
+            Self::Edge(..) => None,
             Self::Object(asked) => asked.spawn,
+        }
+    }
+
+    /// The idempotency key of a request.
+    pub(super) fn key(&self) -> Option<&str> {
+        match self {
+            Self::Edge(_, key) => key.as_deref(),
+            Self::Object(_) => None,
         }
     }
 
     /// The effect that answers.
     pub(super) fn answer(self, result: Result<Vec<u8>, Error>) -> Effect {
         match self {
-            Self::Edge(reply) => Effect::Json(reply, result),
+            Self::Edge(reply, _) => Effect::Json(reply, result),
             Self::Object(asked) => Effect::Errand(Errand::Answer(asked, result)),
         }
     }
@@ -188,7 +196,7 @@ mod tests {
         let (deferred, path) = (Deferrals::default(), ObjectPath::parse("/a").unwrap());
         for (id, until) in [(1, 300), (2, 200)] {
             let (reply, _) = oneshot::channel();
-            assert!(deferred.insert(&path, id, Asker::Edge(reply), until).is_none());
+            assert!(deferred.insert(&path, id, Asker::Edge(reply, None), until).is_none());
         }
         assert_eq!(deferred.first(), Some(200));
         assert!(deferred.take_overdue(199).is_empty());
@@ -203,7 +211,7 @@ mod tests {
         let deferred = Deferrals::default();
         let insert = |path: &str| {
             let (reply, _) = oneshot::channel();
-            deferred.insert(&ObjectPath::parse(path).unwrap(), 1, Asker::Edge(reply), 1).is_none()
+            deferred.insert(&ObjectPath::parse(path).unwrap(), 1, Asker::Edge(reply, None), 1).is_none()
         };
         assert!(["/a", "/a/b", "/a-b", "/b"].into_iter().all(insert));
         assert_eq!(deferred.take_below(&ObjectPath::parse("/a").unwrap()).len(), 2);

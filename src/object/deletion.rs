@@ -70,7 +70,7 @@ impl Inner {
             self.pay(asker, Err(error));
         }
         // Should the deletion fail after all, the messages below it are there again.
-        self.errand(slot, committed.unwrap_or(Seq::NONE), Errand::Handled { more: false });
+        self.errand(slot, committed.unwrap_or(Seq::NONE), Errand::Handled);
         for ((events, body), victim) in killed {
             self.bury(&victim, events, body, end);
         }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
+use prometheus::IntCounter;
 use serde_json::value::RawValue;
 
 use super::Error;
@@ -28,8 +29,8 @@ pub(crate) enum Errand {
     Tell { to: ObjectPath, message: Box<RawValue> },
     /// A message waits in the inbox of this object.
     Mail(ObjectPath),
-    /// Messages of the object's own inbox were handled; whether there may be more.
-    Handled { more: bool },
+    /// Messages of the object's own inbox were handled.
+    Handled,
     /// What became of an inbox is not known: all of them are looked at.
     Sweep,
     /// A call of another object.
@@ -44,17 +45,24 @@ pub(crate) enum Errand {
     Start(Assignment),
     /// A job is not wanted any more.
     Cancel(u64),
+    /// A class counts so many.
+    Count(IntCounter, u64),
 }
 
 impl Errand {
     /// What becomes of it when its turn could not be committed.
     pub(crate) fn failed(self, error: &Error) -> Option<Self> {
         match self {
-            Self::Mail(_) | Self::Handled { .. } | Self::Sweep => Some(Self::Sweep),
+            Self::Mail(_) | Self::Handled | Self::Sweep => Some(Self::Sweep),
             Self::Answer(asked, _) => Some(Self::Answer(asked, Err(error.clone()))),
             Self::Owe(id) | Self::Pay(id, _) => Some(Self::Pay(id, Err(error.clone()))),
             // What would wait for their answers was not committed either.
-            Self::Frame(..) | Self::Tell { .. } | Self::Call { .. } | Self::Start(_) | Self::Cancel(_) => None,
+            Self::Frame(..)
+            | Self::Tell { .. }
+            | Self::Call { .. }
+            | Self::Start(_)
+            | Self::Cancel(_)
+            | Self::Count(..) => None,
         }
     }
 
@@ -139,7 +147,6 @@ impl Inner {
                 }
             }
             Errand::Mail(to) => self.notify(&to),
-            Errand::Handled { more: true } => self.notify(&slot.path),
             Errand::Sweep => self.sweep_inboxes(),
             Errand::Call { to, method, payload, asked } => {
                 let asker = Asker::Object(asked);
@@ -151,7 +158,7 @@ impl Inner {
             }
             Errand::Answer(asked, result) => self.reply(&asked, result),
             // They are for a commit that fails.
-            Errand::Handled { more: false } | Errand::Owe(_) => {}
+            Errand::Handled | Errand::Owe(_) => {}
             Errand::Pay(id, result) => {
                 if let Some(asker) = self.deferred.take(&slot.path, id) {
                     self.pay(asker, result);
@@ -164,6 +171,7 @@ impl Inner {
                 }
             }
             Errand::Cancel(id) => self.jobs.cancel(&slot.path, id),
+            Errand::Count(counter, by) => counter.inc_by(by),
         }
     }
 
@@ -171,7 +179,7 @@ impl Inner {
     pub(super) fn pay(self: &Arc<Self>, to: Asker, result: Result<Vec<u8>, Error>) {
         match to {
             // What it tells is durable already. Whoever asked may be gone; then nobody waits for the answer.
-            Asker::Edge(reply) => drop(reply.send((Seq::NONE, result))),
+            Asker::Edge(reply, _) => drop(reply.send((Seq::NONE, result))),
             Asker::Object(asked) => self.reply(&asked, result),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::auth;
 use crate::protocol::Code;
 use crate::storage;
 use crate::timers;
@@ -134,6 +135,12 @@ impl From<timers::Error> for Error {
             | timers::Error::Zone(_) => Code::BadRequest,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<auth::Error> for Error {
+    fn from(error: auth::Error) -> Self {
+        Self::new(Code::Unauthorized, error.to_string())
     }
 }
 

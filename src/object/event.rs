@@ -203,6 +203,8 @@ pub(crate) enum Effect {
     Noted(Arc<Session>),
     /// Something that reaches other objects, or the world outside.
     Errand(Errand),
+    /// More may wait in the object's inbox than was read of it.
+    ReadOn,
 }
 
 impl Effect {
@@ -222,7 +224,10 @@ impl Effect {
             // Without an answer of its own it would be told nothing at all.
             Self::Handled(session) => Self::Answer(session, Answer::error(None, error.clone())),
             Self::Errand(errand) => Self::Errand(errand.failed(error)?),
-            Self::State(..) | Self::Change(..) | Self::Sockets(..) | Self::Send(_) | Self::Close(..) => return None,
+            // Of an inbox, what was not handled is looked at again when storage is back.
+            Self::State(..) | Self::Change(..) | Self::Sockets(..) | Self::Send(_) | Self::Close(..) | Self::ReadOn => {
+                return None;
+            }
         })
     }
 }

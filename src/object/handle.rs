@@ -131,7 +131,10 @@ impl Inner {
         if body.stored.is_none() {
             let found = self.storage.load(&slot.path)?;
             let exists = found.is_some();
-            let record = found.unwrap_or_else(|| Record::new(self.class_of_new(&slot.path, body.spawned)));
+            let record = match found {
+                Some(record) => record,
+                None => Record::new(self.class_of_new(&slot.path, body.spawned)?),
+            };
             let in_memory = self.registry.is_in_memory(&record.class);
             let mut stored = Stored::load(&self.storage, &slot.path, record, (exists, in_memory))?;
             if let Some(before) = before {
@@ -148,9 +151,21 @@ impl Inner {
     }
 
     /// The class of an object of which nothing is stored: what a caller has named, else what its path says.
-    fn class_of_new(&self, path: &ObjectPath, spawned: Option<ClassNumber>) -> Arc<str> {
+    fn class_of_new(&self, path: &ObjectPath, spawned: Option<ClassNumber>) -> Result<Arc<str>, Error> {
         let named = spawned.and_then(|number| self.registry.named(number));
-        named.map_or_else(|| self.registry.class_for(path), Arc::clone)
+        named.map_or_else(|| self.class_by_path(path), |class| Ok(Arc::clone(class)))
+    }
+
+    /// What the class of a path's parent names for its children, else what is routed there. The parent need not be stored.
+    pub(super) fn class_by_path(&self, path: &ObjectPath) -> Result<Arc<str>, Error> {
+        let named = match path.parent().filter(|_| self.registry.names_children()) {
+            Some(parent) => {
+                let class = self.storage.class(&parent)?.unwrap_or_else(|| self.registry.class_for(&parent));
+                self.registry.children_of(&class)
+            }
+            None => None,
+        };
+        Ok(named.map_or_else(|| self.registry.class_for(path), Arc::from))
     }
 
     /// Brings the class into memory, unless it is.

@@ -46,6 +46,8 @@ struct Outbox {
     fresh: u64,
     /// Those of runs that may not be durable, so that storage cannot count them.
     undecided: VecDeque<(Seq, u64)>,
+    /// The last write set that was decided when storage counted; `None` before it has.
+    counted: Option<Seq>,
 }
 
 impl Mail {
@@ -54,7 +56,8 @@ impl Mail {
     /// # Errors
     /// `overloaded` when it may not; storage that cannot be read.
     pub(super) fn admit(&mut self, storage: &Storage, path: &ObjectPath, sent: u64) -> Result<(), Error> {
-        let known = self.outbox.as_ref().map(|outbox| outbox.waiting + sent);
+        let counted = self.outbox.as_ref().filter(|outbox| outbox.counted.is_some());
+        let known = counted.map(|outbox| outbox.waiting + sent);
         if known.is_some_and(|waiting| waiting < OUTBOX_MESSAGES) {
             return Ok(());
         }
@@ -87,10 +90,16 @@ impl Mail {
 
 impl Outbox {
     fn recount(&mut self, storage: &Storage, path: &ObjectPath) -> Result<(), Error> {
+        let decided = Some(storage.decided());
+        if self.counted == decided {
+            // It would count the same, and that takes milliseconds while very many wait.
+            return Ok(());
+        }
         // Before storage counts: what becomes durable in between counts twice, and nothing is missed.
         self.forget_decided(storage);
         let undecided: u64 = self.undecided.iter().map(|(_, count)| count).sum();
         self.waiting = storage.outbox(path, OUTBOX_MESSAGES)? + undecided + self.fresh;
+        self.counted = decided;
         Ok(())
     }
 
@@ -148,7 +157,8 @@ impl Inner {
             }
             self.receive(slot, body, run, received);
         }
-        run.effects.push(Effect::Errand(Errand::Handled { more }));
+        run.effects.push(Effect::Errand(Errand::Handled));
+        run.effects.extend(more.then_some(Effect::ReadOn));
     }
 
     fn receive(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run, received: Received) {

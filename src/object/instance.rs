@@ -104,6 +104,7 @@ pub(crate) struct Definition {
     /// The class of its objects' children, unless one is named.
     pub(crate) children: Option<&'static str>,
     pub(crate) storage_bytes: Option<u64>,
+    pub(crate) body_bytes: Option<usize>,
     pub(crate) in_memory: bool,
     pub(crate) tells_state: bool,
     make: Make,
@@ -125,6 +126,7 @@ impl Definition {
             name: name.into(),
             children: C::CHILDREN,
             storage_bytes: C::STORAGE_BYTES,
+            body_bytes: C::BODY_BYTES,
             in_memory: C::IN_MEMORY,
             tells_state: C::TELLS_STATE,
             make: |saved| match saved {

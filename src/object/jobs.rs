@@ -70,6 +70,11 @@ impl Running {
     pub(super) fn stop(&self) {
         self.stopping.cancel();
     }
+
+    /// Whether the server is stopping.
+    pub(super) fn are_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
 }
 
 impl Inner {

@@ -43,6 +43,8 @@ pub struct Registry {
     classes: HashMap<&'static str, Arc<Definition>>,
     /// In the order of their numbers.
     numbered: Vec<&'static str>,
+    /// Whether any class names one for the children of its objects.
+    names_children: bool,
     route: Box<Route>,
     default: Arc<str>,
     metrics: Metrics,
@@ -57,6 +59,7 @@ impl Registry {
         let mut registry = Self {
             classes: HashMap::new(),
             numbered: Vec::new(),
+            names_children: false,
             route: Box::new(|_| None),
             default: C::NAME.into(),
             metrics: metrics.clone(),
@@ -79,6 +82,7 @@ impl Registry {
             Entry::Vacant(entry) => {
                 entry.insert(Arc::new(Definition::of::<C>(&self.metrics)));
                 self.numbered.push(C::NAME);
+                self.names_children |= C::CHILDREN.is_some();
                 Ok(())
             }
         }
@@ -133,12 +137,27 @@ impl Registry {
         self.classes.get(name).map(|definition| &definition.name)
     }
 
+    /// The largest body that a class takes, if it says so.
+    pub(crate) fn body_bytes(&self, name: &str) -> Option<usize> {
+        self.classes.get(name)?.body_bytes
+    }
+
     /// Whether objects of a class live in memory alone.
     pub(crate) fn is_in_memory(&self, name: &str) -> bool {
         self.classes.get(name).is_some_and(|definition| definition.in_memory)
     }
 
-    /// The class for a path of which nothing is stored.
+    /// Whether the class of a parent may decide that of its child.
+    pub(crate) fn names_children(&self) -> bool {
+        self.names_children
+    }
+
+    /// What a class names for the children of its objects.
+    pub(crate) fn children_of(&self, class: &str) -> Option<&'static str> {
+        self.classes.get(class)?.children
+    }
+
+    /// The class that is routed to a path.
     pub(crate) fn class_for(&self, path: &ObjectPath) -> Arc<str> {
         (self.route)(path).map_or_else(|| Arc::clone(&self.default), Arc::from)
     }

@@ -205,14 +205,16 @@ impl Inner {
         (method, payload): (&str, &RawValue),
         asker: Asker,
     ) {
-        let mut source = Source { hops: asker.hops(), may_defer: true, ..Source::new(asker.caller()) };
+        let key = asker.key();
+        let mut source = Source { hops: asker.hops(), may_defer: true, key, ..Source::new(asker.caller()) };
         let result = self.attempt(slot, body, run, &mut source, Input::Call(method, payload)).and_then(json_of);
         let result = match asker {
             // What is too long for an object need not wait for it.
             Asker::Object(_) => result.and_then(|answer| check_length(&answer).map(|()| answer)),
-            Asker::Edge(_) => result,
+            Asker::Edge(..) => result,
         };
-        match source.deferred.filter(|_| result.is_ok()) {
+        let deferred = source.deferred;
+        match deferred.filter(|_| result.is_ok()) {
             Some((id, wait)) => {
                 let until = self.timeouts.after(wait);
                 match self.deferred.insert(&slot.path, id, asker, until) {

@@ -1,4 +1,4 @@
-//! What the objects of a server get from outside: time, randomness, jobs, HTTP. A simulation replaces each.
+//! What the objects of a server get from outside: time, randomness, tokens, jobs, HTTP. A simulation replaces each.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::Error;
+use crate::auth::Auth;
 use crate::clock::{Clock, Random};
 use crate::protocol::Code;
 
@@ -20,6 +21,8 @@ pub struct Services {
     pub clock: Clock,
     /// Randomness of turns.
     pub random: Random,
+    /// What [`Turn::authenticate`](super::Turn::authenticate) knows of tokens.
+    pub auth: Auth,
     /// What [`Turn::run`](super::Turn::run) can start.
     pub jobs: Jobs,
     /// What [`Turn::http`](super::Turn::http) sends.
@@ -27,9 +30,15 @@ pub struct Services {
 }
 
 impl Default for Services {
-    /// The system's time and randomness, no jobs, and no HTTP.
+    /// The system's time and randomness, no tokens, no jobs, and no HTTP.
     fn default() -> Self {
-        Self { clock: Clock::system(), random: Random::system(), jobs: Jobs::default(), http: Http::default() }
+        Self {
+            clock: Clock::system(),
+            random: Random::system(),
+            auth: Auth::default(),
+            jobs: Jobs::default(),
+            http: Http::default(),
+        }
     }
 }
 

@@ -93,8 +93,34 @@ impl Namespace {
     /// # Errors
     /// What the class answers, or what kept the call from it: see [`Error::code`].
     pub async fn call(&self, path: &ObjectPath, method: &str, payload: Box<RawValue>) -> Result<Vec<u8>, Error> {
+        self.call_with_key(path, method, payload, None).await
+    }
+
+    /// Calls a method of an object, with what [`Turn::idempotency_key`](super::Turn::idempotency_key) is to say.
+    ///
+    /// # Errors
+    /// As [`Namespace::call`].
+    pub async fn call_with_key(
+        &self,
+        path: &ObjectPath,
+        method: &str,
+        payload: Box<RawValue>,
+        key: Option<Box<str>>,
+    ) -> Result<Vec<u8>, Error> {
         let method = method.into();
-        self.ask(path, |reply| Event::Call { method, payload, asker: Asker::Edge(reply) }).await
+        self.ask(path, |reply| Event::Call { method, payload, asker: Asker::Edge(reply, key) }).await
+    }
+
+    /// The largest body that the class of an object takes, if it says so.
+    ///
+    /// # Errors
+    /// Storage cannot be read.
+    pub fn body_bytes(&self, path: &ObjectPath) -> Result<Option<usize>, Error> {
+        let class = match self.0.storage.class(path)? {
+            Some(class) => class,
+            None => self.0.class_by_path(path)?,
+        };
+        Ok(self.0.registry.body_bytes(&class))
     }
 
     /// What a viewer of the object sees, as JSON text.

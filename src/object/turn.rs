@@ -7,12 +7,14 @@
 //! | `talk`, `ask` | messages, calls, jobs and requests |
 //! | `tree` | its children |
 //! | `alarms` | its alarm and its schedules |
+//! | `tokens` | who somebody is |
 
 mod alarms;
 mod ask;
 mod sockets;
 mod storage;
 mod talk;
+mod tokens;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -30,6 +32,7 @@ pub use self::tree::ListedChild;
 use super::Error;
 use super::body::{Sockets, Stored};
 use super::children::Children;
+use super::errand::Errand;
 use super::event::{Answer, Caller, Effect};
 use super::namespace::Inner;
 use super::rows::Value;
@@ -71,6 +74,7 @@ pub struct Turn<'a> {
     pub(super) hops: u8,
     /// Whether the call that it handles may be answered later.
     pub(super) may_defer: bool,
+    pub(super) key: Option<&'a str>,
     pub(super) draft: Draft,
 }
 
@@ -133,6 +137,7 @@ impl<'a> Turn<'a> {
             now: None,
             hops: 0,
             may_defer: false,
+            key: None,
             draft: Draft::default(),
         }
     }
@@ -149,6 +154,11 @@ impl Turn<'_> {
         self.caller
     }
 
+    /// The `Idempotency-Key` header of the HTTP call that this turn handles: 1 to 255 visible ASCII characters.
+    pub fn idempotency_key(&self) -> Option<&str> {
+        self.key
+    }
+
     /// The time in milliseconds since the epoch; the same for the whole turn.
     pub fn now(&mut self) -> u64 {
         *self.now.get_or_insert_with(|| self.namespace.services.clock.now())
@@ -157,6 +167,25 @@ impl Turn<'_> {
     /// A random number, each as likely as the other, which nobody can guess.
     pub fn random(&mut self) -> u64 {
         self.namespace.services.random.number()
+    }
+
+    /// Counts something, towards a counter of that name and those labels in `/.fleet/metrics`, once this turn is durable.
+    ///
+    /// A counter has the same labels wherever it is counted. What cannot be one, because its name is taken or its labels
+    /// differ, is said once in the log and not counted. Each goes out as a message does, towards the 10,000 of a turn.
+    ///
+    /// ```
+    /// # use fleet::Turn;
+    /// fn sold(turn: &mut Turn<'_>, tickets: u64) {
+    ///     turn.count("box_office_tickets_total", &[("kind", "evening")], tickets);
+    /// }
+    /// ```
+    pub fn count(&mut self, metric: &'static str, labels: &[(&'static str, &'static str)], by: u64) {
+        let Some(counter) = self.namespace.metrics.named(metric, labels) else { return };
+        match self.count_errand() {
+            Ok(()) => self.draft.effects.push(Effect::Errand(Errand::Count(counter, by))),
+            Err(error) => tracing::error!(path = %self.path, metric, by, %error, "a count is dropped"),
+        }
     }
 
     /// Gives the object's memory back as soon as what its turns have caused has left, instead of after 10 s without an event.
@@ -174,6 +203,11 @@ impl Turn<'_> {
         let text =
             format!("{what}: {path} lives in memory alone, as its class `{class}` does; nothing of it is written");
         Err(Error::bad_request(text))
+    }
+
+    /// Whether the server is stopping: then sockets close, and questions fail, because of that.
+    pub fn is_stopping(&self) -> bool {
+        self.namespace.jobs.are_stopping()
     }
 
     /// Asks for a `state` (or, for sockets of `fleet.v2`, this change) to be sent to every socket of the object.

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::tasks::{Echo, Sleep};
 use super::{Error, Running, Server};
-use crate::class::{self, Agent, Coordinator, TaskHandler, Worker};
+use crate::class::{self, Agent, Coordinator, FleetManager, TaskHandler, Worker, WorkerConnection};
 use crate::config::{Config, Routes, routes};
 use crate::limits::TASK_TYPE_CHARS;
 use crate::metrics::Metrics;
@@ -74,7 +74,12 @@ impl Registration {
 
 /// What every server has besides `agent`, the first of all.
 fn built_in() -> Vec<Registration> {
-    vec![Registration::of::<Coordinator>(), Registration::of::<Worker>()]
+    vec![
+        Registration::of::<FleetManager>(),
+        Registration::of::<Worker>(),
+        Registration::of::<WorkerConnection>(),
+        Registration::of::<Coordinator>(),
+    ]
 }
 
 impl Builder {

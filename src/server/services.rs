@@ -1,5 +1,6 @@
 //! What a server gives its objects from outside.
 
+use crate::auth::Auth;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::object::{Error, Http, Jobs, Services};
@@ -12,7 +13,7 @@ pub(super) fn services(config: &Config, metrics: &Metrics, jobs: Jobs) -> Servic
         let client = client.clone();
         async move { client.send(request).await.map_err(|error| failure(&error)) }
     });
-    Services { jobs, http, ..Services::default() }
+    Services { auth: Auth::new(&(&config.auth).into()), jobs, http, ..Services::default() }
 }
 
 /// What an object is told when its request has no answer.

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::client::Client;
 use super::{Check, Outcome, Random, Step};
+use crate::auth::Auth;
 use crate::clock::{Clock, Random as Entropy};
 use crate::limits::{SIM_OBJECT_BYTES, SIM_OBJECTS, SIM_PATIENCE};
 use crate::metrics::Metrics;
@@ -59,6 +60,13 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.lock().open -= 1;
     }
+}
+
+/// What every start of one simulation has in common.
+pub(super) struct Setting<'a> {
+    pub(super) seed: u64,
+    pub(super) registry: &'a dyn Fn(&Metrics) -> Registry,
+    pub(super) auth: Auth,
 }
 
 /// What a check looks at: the server after everything has come to rest, and what was said on the way.
@@ -150,7 +158,7 @@ impl Disk {
 }
 
 impl Life {
-    fn start(data: &Path, seed: u64, elapsed: Duration, registry: &dyn Fn(&Metrics) -> Registry) -> Self {
+    fn start(data: &Path, seed: u64, elapsed: Duration, setting: &Setting<'_>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -166,6 +174,7 @@ impl Life {
         let services = Services {
             clock: Clock::from_fn(move || before + u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)),
             random: Entropy::seeded(seed),
+            auth: setting.auth.clone(),
             ..Services::default()
         };
         let limit = SIM_OBJECTS;
@@ -176,7 +185,7 @@ impl Life {
             objects: limit,
             sockets: 10_000,
         };
-        let registry = registry(&metrics);
+        let registry = (setting.registry)(&metrics);
         let namespace = Namespace::new(storage.clone(), registry, options, metrics, services, &TaskTracker::new());
         runtime.spawn(namespace.hibernation());
         runtime.spawn(namespace.alarms());
@@ -218,18 +227,14 @@ fn directory() -> std::io::Result<TempDir> {
 }
 
 /// Runs the steps, then the check.
-pub(super) fn run(
-    seed: u64,
-    registry: &dyn Fn(&Metrics) -> Registry,
-    steps: &[Step],
-    check: Option<&Check>,
-) -> Result<(), String> {
+pub(super) fn run(setting: &Setting<'_>, steps: &[Step], check: Option<&Check>) -> Result<(), String> {
+    let seed = setting.seed;
     let data = directory().map_err(|error| format!("no directory for the data: {error}"))?;
     let mut random = Random::new(seed ^ 0x5c4e_d01e);
     let outcomes = Outcomes::default();
     let clients = Mutex::new(BTreeMap::new());
     let (mut lives, mut elapsed) = (0, Duration::ZERO);
-    let mut life = Life::start(data.path(), seed, elapsed, registry);
+    let mut life = Life::start(data.path(), seed, elapsed, setting);
     for (index, step) in steps.iter().enumerate() {
         if *step == Step::Crash {
             elapsed += life.elapsed();
@@ -240,7 +245,7 @@ pub(super) fn run(
             }
             drop(life);
             lives += 1;
-            life = Life::start(data.path(), seed.wrapping_add(lives), elapsed, registry);
+            life = Life::start(data.path(), seed.wrapping_add(lives), elapsed, setting);
         } else {
             take(&life, index, step, &mut random, &outcomes, &clients)?;
         }

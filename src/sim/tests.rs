@@ -2,6 +2,7 @@
 
 mod alarms;
 mod history;
+mod memory;
 mod talk;
 mod tree;
 

@@ -177,8 +177,12 @@ impl Batch {
     fn apply_messages(&self, connection: &Connection) -> rusqlite::Result<()> {
         if !self.handled.is_empty() {
             let mut delete = connection.prepare_cached(sql::SEND_DELETE)?;
-            for (target, Position { seq, number }) in &self.handled {
-                delete.execute(params![target.key(), seq.0.cast_signed(), number.cast_signed()])?;
+            // What was sent together is handled together, mostly: it goes with one statement.
+            for run in self.handled.chunk_by(|(target, one), (other, next)| target == other && one.is_before(*next)) {
+                let [(target, first), ..] = run else { continue };
+                let last = first.number + (run.len() as u64 - 1);
+                let (seq, number) = (first.seq.0.cast_signed(), first.number.cast_signed());
+                delete.execute(params![target.key(), seq, number, last.cast_signed()])?;
             }
         }
         if !self.sends.is_empty() {

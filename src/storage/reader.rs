@@ -3,6 +3,8 @@
 //! Every query takes the floor of what it reads *before* it reads; see [`tombstones`](super::tombstones) for why that
 //! order is enough.
 
+use std::sync::Arc;
+
 use parking_lot::{Condvar, Mutex};
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -94,6 +96,16 @@ pub(super) fn load(readers: &Readers, tombstones: &Tombstones, path: &ObjectPath
         statement.query_row((path.key(),), record).optional()
     })?;
     Ok(found.filter(|(_, seq)| *seq >= floor).map(|(record, _)| record))
+}
+
+/// See [`Storage::class`](super::Storage::class).
+pub(super) fn class(readers: &Readers, tombstones: &Tombstones, path: &ObjectPath) -> Result<Option<Arc<str>>, Error> {
+    let floor = tombstones.floor(path);
+    let found = readers.read(|connection| {
+        let mut statement = connection.prepare_cached(sql::CLASS)?;
+        statement.query_row((path.key(),), |row| Ok((text(row, 0)?.into(), number(row, 1)?))).optional()
+    })?;
+    Ok(found.filter(|(_, seq)| *seq >= floor).map(|(class, _)| class))
 }
 
 /// See [`Storage::children`](super::Storage::children).

@@ -7,6 +7,7 @@ pub(super) const ROLLBACK: &str = "ROLLBACK";
 // Reading.
 pub(super) const LOAD: &str =
     "SELECT class, state, children, next_ordinal, bytes, rows, seq FROM objects WHERE path = ?1";
+pub(super) const CLASS: &str = "SELECT class, seq FROM objects WHERE path = ?1";
 pub(super) const CHILDREN: &str =
     "SELECT ordinal, name, class FROM agents WHERE parent = ?1 AND seq >= ?2 ORDER BY ordinal";
 pub(super) const OBJECTS: &str =
@@ -46,7 +47,8 @@ pub(super) const WAKE_PUT: &str = "INSERT INTO wakes (path, at, seq) VALUES (?1,
 pub(super) const WAKE_DELETE: &str = "DELETE FROM wakes WHERE path = ?1";
 pub(super) const SEND_PUT: &str =
     "INSERT INTO sends (target, seq, number, sender, message) VALUES (?1, ?2, ?3, ?4, ?5)";
-pub(super) const SEND_DELETE: &str = "DELETE FROM sends WHERE target = ?1 AND seq = ?2 AND number = ?3";
+pub(super) const SEND_DELETE: &str =
+    "DELETE FROM sends WHERE target = ?1 AND seq = ?2 AND number >= ?3 AND number <= ?4";
 pub(super) const TOMBSTONE_PUT: &str = "INSERT INTO tombstones (prefix, seq) VALUES (?1, ?2) \
      ON CONFLICT (prefix) DO UPDATE SET seq = excluded.seq";
 pub(super) const META_UPDATE: &str = "UPDATE meta SET seq = ?1, objects = ?2 WHERE id = 1";
@@ -88,6 +90,7 @@ mod tests {
         COMMIT,
         ROLLBACK,
         LOAD,
+        CLASS,
         CHILDREN,
         OBJECTS,
         ROW,

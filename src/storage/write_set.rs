@@ -94,6 +94,13 @@ pub struct Position {
     pub number: u64,
 }
 
+impl Position {
+    /// Whether another stands right behind it in the same write set.
+    pub(super) fn is_before(self, other: Self) -> bool {
+        self.seq == other.seq && self.number + 1 == other.number
+    }
+}
+
 /// The changes of one object, applied as one atomic step.
 ///
 /// Deletions are applied first: a child that is deleted and created again in the same write set is there afterwards, and

@@ -127,8 +127,9 @@ async fn id1_a_class_creates_children_with_names_that_nobody_guesses() {
 
 #[tokio::test]
 async fn ob7_children_are_listed_with_class_and_sockets_without_waking_them() {
-    let server = Server::built(server);
+    let mut server = Server::start();
     server.increment("/parents/a/old").await;
+    server.restart_built(self::server);
     for name in ["one", "two", "old", "three"] {
         server.call("/parents/a", "create", json!(name)).await;
     }

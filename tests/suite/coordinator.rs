@@ -317,7 +317,7 @@ async fn coordinator_a_page_costs_what_it_holds() {
     let server = Server::built(server);
     let message = |index: u64| {
         // One in 400 is of the rare worker, and of the rare kind.
-        let rare = index % 400 == 0;
+        let rare = index.is_multiple_of(400);
         let (worker, kind) = if rare { ("rare", "rare") } else { ("usual", "usual") };
         let result = json!({"taskId": index.to_string(), "success": !rare, "timestamp": 10_000 + index});
         json!({"submitResult": {"workerId": worker, "taskType": kind, "result": result}})
@@ -399,6 +399,7 @@ fn walk(world: &World<'_>, query: &Value, limit: u64) -> Result<Vec<Value>, Stri
 }
 
 /// The summary is what counting again gives, every list what looking at each result gives, and nothing acknowledged is lost.
+#[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
 fn agrees(world: &World<'_>) -> Result<(), String> {
     let all = walk(world, &json!({}), 7)?;
     let number = |item: &Value, field: &str| item[field].as_u64().unwrap_or_default();
@@ -488,7 +489,7 @@ proptest! {
                     let _ = write!(wanted, "{task} ");
                 }
                 let page = world.call(AT, "getResults", json!({"workerId": worker, "taskType": kind}))?;
-                let found = tasks(&page).0.iter().map(|task| format!("{task} ")).collect::<String>();
+                let found = tasks(&page).0.iter().flat_map(|task| [task, " "]).collect::<String>();
                 if found != wanted {
                     return Err(format!("{worker} {kind:?}: {found}, not {wanted}"));
                 }

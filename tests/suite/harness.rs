@@ -24,9 +24,9 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use binary::{Binary, finished};
-pub(crate) use client::{Client, exchange, read_response};
+pub(crate) use client::{Client, Response, exchange, read_response};
 pub(crate) use frames::*;
-pub(crate) use socket::Socket;
+pub(crate) use socket::{Opening, Socket};
 
 /// How long a test waits for anything before it fails: far longer than anything takes on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -79,7 +79,8 @@ impl Server {
         Self::built_and_configured(build, "")
     }
 
-    fn built_and_configured(build: fn() -> Builder, toml: &str) -> Self {
+    /// Both.
+    pub(crate) fn built_and_configured(build: fn() -> Builder, toml: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = configuration(toml);
         directory.path().clone_into(&mut config.storage.data_dir);
@@ -98,6 +99,12 @@ impl Server {
     /// Stops the server and starts another, built like this, on the same data.
     pub(crate) fn restart_built(&mut self, build: fn() -> Builder) {
         self.build = build;
+        self.restart();
+    }
+
+    /// Stops the server and starts another on the same data, at the same address.
+    pub(crate) fn restart_in_place(&mut self) {
+        self.config.server.listen = self.client.address();
         self.restart();
     }
 

@@ -12,20 +12,24 @@ const PARTS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("protocol", &[]),
     ("path", &["limits"]),
+    ("auth", &["limits", "path"]),
     ("outbound", &["limits", "metrics"]),
     ("timers", &["limits"]),
     ("storage", &["limits", "metrics", "path"]),
-    ("object", &["clock", "limits", "metrics", "path", "protocol", "storage", "timers"]),
+    ("object", &["auth", "clock", "limits", "metrics", "path", "protocol", "storage", "timers"]),
     ("class", &["limits", "object", "path", "protocol"]),
-    // What may be listed in `[outbound]` is what `outbound` can hold to.
-    ("config", &["limits", "outbound", "path"]),
+    // What may be listed in `[auth]` and `[outbound]` is what those can hold to.
+    ("config", &["auth", "limits", "outbound", "path"]),
     // The guard is built from the section that it enforces.
     ("http", &["config", "limits", "metrics", "object", "path", "protocol", "storage"]),
-    ("server", &["class", "config", "http", "limits", "metrics", "object", "outbound", "path", "protocol", "storage"]),
+    (
+        "server",
+        &["auth", "class", "config", "http", "limits", "metrics", "object", "outbound", "path", "protocol", "storage"],
+    ),
     ("client", &["limits", "path"]),
     // What a command reads, sends and waits for is bounded like everything else.
     ("cli", &["client", "config", "limits", "path", "server"]),
-    ("sim", &["clock", "limits", "metrics", "object", "path", "protocol", "storage"]),
+    ("sim", &["auth", "clock", "limits", "metrics", "object", "path", "protocol", "storage"]),
     ("main", &[]),
 ];
 
@@ -34,6 +38,7 @@ const BANNED: &[(&str, &[&str])] = &[
     ("class", &["tokio", "axum", "hyper", "rusqlite", "std::time", "std::thread", "std::fs", "std::net", "fastrand"]),
     ("object", &["axum", "hyper", "tokio_tungstenite", "rusqlite", "std::fs", "std::net"]),
     ("storage", &["tokio", "axum", "hyper"]),
+    ("auth", &["tokio", "axum", "hyper", "rusqlite", "std::time", "tracing"]),
     ("outbound", &["axum", "rusqlite", "std::fs"]),
     ("protocol", &["tokio", "axum", "hyper", "rusqlite", "std::time"]),
     ("path", &["tokio", "axum", "hyper", "rusqlite"]),
@@ -52,6 +57,8 @@ const OWNED: &[Owned] = &[
     ("rusqlite", "storage", &[]),
     ("axum", "http", &[("server/listener.rs", "the router is served there")]),
     ("tokio_tungstenite", "http", &[]),
+    ("jsonwebtoken", "auth", &[]),
+    ("subtle", "auth", &[]),
     ("croner", "timers/cron.rs", &[]),
     ("jiff", "timers/cron.rs", &[]),
     ("std::env", "config", &[]),

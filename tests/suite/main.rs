@@ -10,7 +10,7 @@
 //! | FP11 | `counts` |
 //! | FP12 | `tests/browser` |
 //! | FX4 | `listing` |
-//! | FX6 | `limits` |
+//! | FX6 | `limits`; what a class allows in `requests` |
 //! | FX7 | `life` |
 //! | FX8 | `versions` |
 //! | FX9 | `guard` |
@@ -18,10 +18,15 @@
 //! | OP2, OP3 | `system` |
 //! | OP4 | `classes`; the figures beside the code, in `src/object/activity.rs` |
 //! | coordinator | `coordinator` |
+//! | worker | `worker` |
+//! | FM1 to FM13 | `fleet_manager`; crashes, and WC4 and WC5 of a manager, beside the code, in `src/class/fleet_manager/tests` |
 //! | ID1, OB7 | `classes` |
 //! | ID2 | `examples` |
 //! | CO3 | beside the code, in `src/outbound` |
 //! | WS1, WS3, WS4 | `sockets`; with WS2 and ST5 beside the code, in `src/object/tests/sockets.rs` |
+//! | WC1, WC2, WC3 | `worker_connection`; with WC5 beside the code, in `src/class/worker_connection/tests.rs` |
+//! | WC4, WC5 | `worker_tasks` |
+//! | WC6 | `worker_clients` |
 //! | OB3 | `sleep`; OB4 beside the code, in `src/object/tests.rs` |
 
 // A test that cannot go on should say where.
@@ -35,6 +40,7 @@ mod coordinator;
 mod counts;
 mod deletes;
 mod examples;
+mod fleet_manager;
 mod guard;
 mod hostile;
 mod layers;
@@ -43,9 +49,14 @@ mod limits;
 mod listing;
 mod messages;
 mod paths;
+mod requests;
 mod sleep;
 mod slow;
 mod sockets;
 mod submit;
 mod system;
 mod versions;
+mod worker;
+mod worker_clients;
+mod worker_connection;
+mod worker_tasks;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::process::Command;
+use tokio::task::JoinSet;
 
 use crate::harness::{Server, within};
 
@@ -30,7 +31,8 @@ impl Class for Manager {
     fn call(&mut self, _: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
         let payload: Value = read(payload)?;
         if method == "submitBatch" {
-            self.tasks = payload["tasks"].as_array().ok_or_else(|| Error::bad_request("no tasks"))?.clone();
+            let tasks = payload["tasks"].as_array().ok_or_else(|| Error::bad_request("no tasks"))?;
+            self.tasks.clone_from(tasks);
             return encode(&json!({"batchId": BATCH}));
         }
         if payload["batchId"] != BATCH {
@@ -61,7 +63,7 @@ impl Manager {
             (true, _) => "partial",
         };
         json!({"status": status, "totalTasks": total, "completedTasks": done - failed, "failedTasks": failed,
-            "progress": done as f64 / total as f64})
+            "progress": if total == done { 1.0 } else { 0.5 }})
     }
 
     /// Two tasks a page.
@@ -199,7 +201,9 @@ async fn batch_status_results_failed_watch_and_cancel() {
         .printed("b1\n");
     let batch = async |flag: &[&str]| fleet(&[&["batch", "/jobs", "b1", "--url", &url], flag].concat(), &[], b"").await;
     batch(&[]).await.printed("processing: 0 of 5 tasks done, 0 failed\n");
-    let of = |ids: &[u32]| ids.iter().map(|id| format!("{{\"taskId\":\"t{id}\"}}\n")).collect::<String>();
+    let of = |ids: &[u32]| {
+        ids.iter().flat_map(|id| ["{\"taskId\":\"t".to_owned(), id.to_string(), "\"}\n".to_owned()]).collect::<String>()
+    };
     batch(&["--results"]).await.printed(&of(&[1, 2, 3, 4, 5]));
     batch(&["--failed"]).await.printed(&of(&[2, 4, 5]));
     let watched = batch(&["--watch"]).await;
@@ -262,10 +266,11 @@ async fn submit_and_batch_have_a_help_that_names_everything() {
 }
 
 /// Takes one request, answers this, and gives the request.
-async fn answering(answer: &'static str) -> (String, tokio::task::JoinHandle<String>) {
+async fn answering(answer: &'static str) -> (String, JoinSet<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let answered = tokio::spawn(async move {
+    let mut answered = JoinSet::new();
+    answered.spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = Vec::new();
         while !request.ends_with(b"]}") {
@@ -282,7 +287,7 @@ async fn submit_sends_the_key_the_token_and_the_length() {
     let (url, answered) = answering("HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"batchId\":\"b7\"}").await;
     let arguments = ["submit", "/jobs", "-", "--url", &url, "--idempotency-key", "night-1", "--token", "t0k3n"];
     fleet(&arguments, &[("FLEET_TOKEN", "other")], b"[{\"type\":\"a\"}]").await.printed("b7\n");
-    let request = within("the request", answered).await.unwrap();
+    let request = within("the request", answered.join_all()).await.concat();
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     let mut head = head.lines();
     assert_eq!(head.next(), Some("POST /jobs:submitBatch HTTP/1.1"));
@@ -321,7 +326,7 @@ async fn submit_says_what_came_instead_of_an_answer() {
         let answer: &'static str = Box::leak(fixed(answer).into_boxed_str());
         let (url, answered) = answering(answer).await;
         let ran = fleet(&["submit", "/jobs", "-", "--url", &url], &[], b"[{\"type\":\"a\"}]").await;
-        within("the request", answered).await.unwrap();
+        within("the request", answered.join_all()).await;
         assert_eq!((ran.status, ran.stdout.as_str()), (Some(1), ""));
         assert!(ran.stderr.contains(text) && ran.stderr.lines().count() == 1, "{answer}: {}", ran.stderr);
     }

@@ -129,13 +129,11 @@ impl Query {
     /// Enough places from a number on for a page, in order.
     fn places(&self, turn: &mut Turn<'_>, from: u64, limit: usize) -> Result<Places, Error> {
         let of = |success| list(self.worker_id.as_deref(), self.task_type.as_deref(), success);
-        match self.success {
-            Some(success) => Places::read(turn, &of(success), from, limit),
-            None => {
-                let failed = Places::read(turn, &of(false), from, limit)?;
-                Ok(Places::read(turn, &of(true), from, limit)?.merged(failed))
-            }
+        if let Some(success) = self.success {
+            return Places::read(turn, &of(success), from, limit);
         }
+        let failed = Places::read(turn, &of(false), from, limit)?;
+        Ok(Places::read(turn, &of(true), from, limit)?.merged(failed))
     }
 }
 

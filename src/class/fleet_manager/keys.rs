@@ -1,10 +1,10 @@
-//! Where a manager's rows lie. A task is in exactly one of `queue/`, `retry/`, `run/` and `result/` at any time.
+//! Where a manager's rows lie. A task is in exactly one of `task/`, `retry/`, `try/` and `result/` at any time.
 //!
 //! | key | row |
 //! |---|---|
-//! | `queue/TYPE/RANK` | a task that waits; ranks sort by priority, then batch, then number |
+//! | `task/TYPE/RANK` | a task that waits; ranks sort by priority, then batch, then number |
 //! | `retry/DUE/BATCH/N` | a task that waits for its next attempt |
-//! | `run/TOKEN` | an attempt that is under way |
+//! | `try/TOKEN` | an attempt that is under way |
 //! | `result/BATCH/K` | how a task ended; `K` counts in finishing order |
 //! | `failed/BATCH/K` | the task of a result that is a failure |
 //! | `batch/BATCH` | the counters of a batch: without this row there is no such batch |
@@ -12,22 +12,23 @@
 //! | `stage/BATCH` | a batch whose tasks are being stored |
 //! | `sweep/BATCH` | rows of a batch that are to be removed |
 //! | `key/IDEMPOTENCY-KEY` | the batch that was submitted under it |
-//! | `worker/NAME` | what is known of a connected worker |
+//! | `peer/NAME` | what is known of a connected worker |
 //! | `latency/TYPE` | how long attempts took |
 //!
 //! # Why
-//! The type stands before the rank, so that tasks which nobody handles never stand in front of others.
+//! The type stands before the rank, so that tasks which nobody handles never stand in front of others. What is written most,
+//! and in growing order, lies behind everything else: there a row that is new need not be looked for.
 
 use std::borrow::Cow;
 
-pub(super) const QUEUE: &str = "queue/";
+pub(super) const QUEUE: &str = "task/";
 pub(super) const RETRY: &str = "retry/";
-pub(super) const RUN: &str = "run/";
+pub(super) const RUN: &str = "try/";
 pub(super) const BATCH: &str = "batch/";
 pub(super) const ENDED: &str = "ended/";
 pub(super) const STAGE: &str = "stage/";
 pub(super) const SWEEP: &str = "sweep/";
-pub(super) const WORKER: &str = "worker/";
+pub(super) const WORKER: &str = "peer/";
 pub(super) const LATENCY: &str = "latency/";
 
 /// Characters of a batch's id: a number that grows, and one that nobody can guess.

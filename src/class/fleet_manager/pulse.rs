@@ -8,6 +8,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::FleetManager;
 use super::batch::Step;
+use super::config::Config;
 use super::connections::Worker;
 use super::ending::timed_out;
 use super::keys;
@@ -92,7 +93,8 @@ impl FleetManager {
     pub(super) fn arm(&mut self, turn: &mut Turn<'_>) -> Result<(), Error> {
         let now = turn.now();
         let memory = &self.memory;
-        let autoscale = self.books.config.autoscale.enabled.then_some(memory.next_scaling);
+        let Config { autoscale, max_concurrent_workers, .. } = &self.books.config;
+        let is_scaling = self.books.open > 0 || *max_concurrent_workers > autoscale.min_workers;
         let pulse = (self.books.open > 0).then_some(now + PULSE_MS);
         let next = [
             memory.more.then_some(now),
@@ -102,7 +104,7 @@ impl FleetManager {
             memory.attempts.next_deadline(),
             memory.connections.next_lease(),
             memory.pushes.next(),
-            autoscale.filter(|_| self.books.open > 0),
+            (autoscale.enabled && is_scaling).then_some(memory.next_scaling),
         ];
         let Some(next) = next.into_iter().flatten().min().map(|at| at.max(now)) else { return Ok(()) };
         if turn.get_alarm().is_some_and(|at| at <= next) {

@@ -60,6 +60,14 @@ impl Class for Boss {
                 }
                 json(&())
             }
+            "swarm" => {
+                let (first, last): (u64, u64) = read(payload)?;
+                for number in first..last {
+                    let ask = Ask::new().in_memory().spawn_as("brief").note(&number);
+                    turn.call(&turn.path().child(&name(&format!("w{number}"))), "work", &number, ask)?;
+                }
+                json(&())
+            }
             "run" => {
                 let job: String = read(payload)?;
                 json(&turn.run(&job, &7, Ask::new().in_memory().note(&7))?)
@@ -393,4 +401,28 @@ async fn ob3_memory_is_given_back_at_once_when_the_class_says_so() {
     assert_eq!(world.ok("/a", "leave", ()).await, "0");
     world.goes("/a").await;
     assert_eq!(world.ok("/a", "get", ()).await, "920");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ob3_ten_thousand_objects_that_live_for_a_moment_leave_nothing() {
+    let world = World::new();
+    world.ok("/a", "count", ()).await;
+    for first in (0..10_000).step_by(1_000) {
+        world.ok("/a", "swarm", (first, first + 1_000)).await;
+        let answered = async || {
+            let replies: Vec<(u64, String)> =
+                serde_json::from_str(&world.ok("/a", "replies", ()).await).expect("a list");
+            let wrong = replies.iter().find(|(note, answer)| *answer != note.to_string());
+            assert!(wrong.is_none(), "{wrong:?}");
+            replies.len() as u64 == first + 1_000
+        };
+        until(answered, || "not all have answered".to_owned()).await;
+    }
+    let inner = &world.namespace.0;
+    until(async || inner.slots.len() == 1, || format!("{} slots are left", inner.slots.len())).await;
+    assert_eq!(inner.index.lock().len(), 1);
+    assert!(inner.deferred.first().is_none() && inner.jobs.running() == 0);
+    assert_eq!(world.storage.object_count(), 1);
+    let active = world.metrics.objects.with_label_values(&["brief", "active"]);
+    assert_eq!(active.get(), 0);
 }

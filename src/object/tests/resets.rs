@@ -114,7 +114,7 @@ impl World {
         let (done, deleted) = oneshot::channel();
         let payload = to_raw_value(&5).expect("JSON");
         let mut events = VecDeque::from([
-            Event::Call { method: "set".into(), payload, asker: Asker::Edge(reply) },
+            Event::Call { method: "set".into(), payload, asker: Asker::Edge(reply, None) },
             Event::Delete { subtree: path(subtree), reply: done },
         ]);
         assert_eq!(self.namespace.0.offer(&slot, &mut events, None), Offered::Taken);

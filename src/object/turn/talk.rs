@@ -321,7 +321,7 @@ impl Turn<'_> {
     }
 
     /// Counts what goes out towards the bound of a turn.
-    fn count_errand(&mut self) -> Result<(), Error> {
+    pub(super) fn count_errand(&mut self) -> Result<(), Error> {
         if self.draft.said.errands >= ERRANDS_PER_TURN {
             let text =
                 format!("one turn sends more than {ERRANDS_PER_TURN} messages; send less in each of several turns");

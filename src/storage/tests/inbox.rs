@@ -52,6 +52,21 @@ fn co1_what_was_handled_goes_with_the_commit_and_nothing_else_does() {
 }
 
 #[test]
+fn co1_of_messages_that_were_sent_together_only_those_go_that_were_handled() {
+    let bed = Bed::new();
+    bed.durable(send("/a", &[("/t", "0"), ("/t", "1"), ("/u", "x"), ("/t", "2"), ("/t", "3"), ("/t", "4")]));
+    bed.durable(send("/b", &[("/t", "5")]));
+    let inbox = bed.storage().inbox(&path("/t"), None, 10).unwrap();
+    let mut set = put("/t", "handled");
+    // Not in order, and one twice, as when it was handled again after a failure.
+    set.handled = [3, 0, 1, 5, 1].map(|index: usize| inbox[index].position).into();
+    bed.durable(set);
+    let left: Vec<_> = bed.inbox("/t").into_iter().map(|(_, text)| text).collect();
+    assert_eq!(left, ["2", "4"]);
+    assert_eq!(bed.inbox("/u").len(), 1);
+}
+
+#[test]
 fn an_answer_is_bounded_in_bytes_but_has_at_least_one_message() {
     let bed = Bed::new();
     let third = "x".repeat(INBOX_BYTES / 3);

@@ -25,6 +25,11 @@ impl Class for User {
         match method {
             "begin" => {
                 turn.create_child_as(&name, "fleet-manager")?;
+                for worker in ["c1", "c2"] {
+                    let name = ObjectName::parse(worker).map_err(|error| Error::bad_request(error.to_string()))?;
+                    let ask = Ask::new().spawn_as("worker-connection").note(&Some("made"));
+                    turn.call(&manager.child(&name), "make", &(), ask)?;
+                }
             }
             "submit" => {
                 turn.call(&manager, "submitBatch", payload, Ask::new().timeout(600_000).note(&Value::Null))?;
@@ -100,6 +105,7 @@ impl Class for Hand {
 /// Holds the connection of a worker elsewhere, as far as a manager can tell.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Connection {
+    made: bool,
     up: bool,
     /// Token and task of what it runs.
     tasks: BTreeMap<String, String>,
@@ -115,6 +121,7 @@ impl Class for Connection {
     fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
         let payload: Value = read(payload)?;
         match method {
+            "make" => self.made = true,
             "up" => {
                 self.up = true;
                 let mut ready = payload;

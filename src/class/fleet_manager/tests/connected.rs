@@ -1,1 +1,227 @@
+//! Workers elsewhere: what they are given, what of theirs counts, and what becomes of their tasks when they go.
 
+use super::*;
+
+const C1: &str = "/u/m/c1";
+const C2: &str = "/u/m/c2";
+
+/// A manager that retries quickly, and two workers that are not connected yet.
+fn begun() -> Simulation {
+    simulation(1)
+        .step(Step::call("/u", "begin", ()))
+        .step(Step::Pass { ms: 500 })
+        .step(manager("updateConfig", &json!({"retryBackoff": {"initialMs": 100, "maxMs": 100}, "maxRetries": 1})))
+        .step(Step::Pass { ms: 500 })
+}
+
+fn up(worker: &str, capacity: u64) -> Step {
+    Step::call(worker, "up", json!({"capacity": capacity, "types": ["ext"], "sessions": 1}))
+}
+
+fn soon() -> Step {
+    Step::Pass { ms: 500 }
+}
+
+fn ext(count: usize) -> Step {
+    let task = |n| json!({"id": format!("t{n}"), "type": "ext"});
+    submit(&json!({"tasks": (0..count).map(task).collect::<Vec<_>>()}))
+}
+
+fn tasks(world: &World<'_>, worker: &str) -> Result<usize, String> {
+    Ok(world.call(worker, "get", ())?["tasks"].as_object().map_or(0, serde_json::Map::len))
+}
+
+fn answers(world: &World<'_>, worker: &str) -> Result<Vec<Value>, String> {
+    Ok(world.call(worker, "get", ())?["answers"].as_array().cloned().unwrap_or_default())
+}
+
+fn only_batch(world: &World<'_>) -> Result<(Value, Vec<Value>), String> {
+    let id = submitted(world)?.pop().ok_or("no batch")?;
+    Ok((status(world, &id)?, results(world, &id)?))
+}
+
+#[test]
+fn wc5_a_worker_gets_no_more_than_its_capacity_and_the_next_when_one_is_done() {
+    begun()
+        .step(up(C1, 2))
+        .step(soon())
+        .step(ext(5))
+        .step(soon())
+        .step(Step::call(C1, "finish", json!({})))
+        .step(soon())
+        .check(|world| {
+            same("tasks of the worker", &tasks(world, C1)?, &2)?;
+            let (status, results) = only_batch(world)?;
+            same("completed", &status["completedTasks"], &json!(1))?;
+            let result = (&results[0]["success"], &results[0]["result"], &results[0]["workerId"], &results[0]["attempts"]);
+            same("result", &result, &(&json!(true), &json!(7), &json!("c1"), &json!(1)))
+        })
+        .run();
+}
+
+#[test]
+fn wc5_a_worker_that_is_gone_loses_its_tasks_at_once_which_uses_up_an_attempt() {
+    begun()
+        .step(up(C1, 9))
+        .step(soon())
+        .step(ext(2))
+        .step(soon())
+        .step(up(C2, 9))
+        .step(Step::call(C1, "down", json!({})))
+        .step(soon())
+        .step(soon())
+        .step(Step::call(C2, "finish", json!({})))
+        .step(soon())
+        .step(Step::call(C2, "down", json!({})))
+        .step(soon())
+        .check(|world| {
+            let (status, results) = only_batch(world)?;
+            same("status", &status["status"], &json!("partial"))?;
+            same("attempts", &results.iter().map(|result| number(result, "attempts")).collect::<Vec<_>>(), &vec![2, 2])?;
+            same("the last error", &results[1]["error"], &json!("worker c2 disconnected"))
+        })
+        .run();
+}
+
+#[test]
+fn wc5_a_worker_that_vanishes_loses_its_tasks_when_its_lease_ends() {
+    let vanished = || begun().step(up(C1, 9)).step(soon()).step(ext(1)).step(soon()).step(Step::call(C1, "vanish", json!({})));
+    vanished()
+        .step(Step::Pass { ms: 13_000 })
+        .check(|world| {
+            let (status, _) = only_batch(world)?;
+            same("still running within the lease", &status["runningTasks"], &json!(1))
+        })
+        .run();
+    vanished()
+        .step(Step::Pass { ms: 16_000 })
+        .check(|world| {
+            let (status, _) = only_batch(world)?;
+            same("queued again", &status["queuedTasks"], &json!(1))?;
+            let id = submitted(world)?.pop().unwrap_or_default();
+            let queued = items(world, "listTasks", &json!({"batchId": id, "state": "queued"}))?;
+            same("attempts", &number(&queued[0], "attempts"), &1)?;
+            same("its error", &queued[0]["error"], &json!("worker c1 was not heard of within its lease"))?;
+            same("nobody handles it now", &queued[0]["unhandled"], &json!(true))?;
+            let workers = world.call(MANAGER, "status", ())?;
+            let c1 = (&workers["workers"][0]["id"], &workers["workers"][0]["connected"]);
+            same("the worker", &c1, &(&json!("c1"), &json!(false)))
+        })
+        .run();
+}
+
+#[test]
+fn fm7_a_result_with_a_stale_or_a_wrong_token_is_refused() {
+    let forged = json!({"taskId": "t0", "token": "0123456789abcdef", "success": true, "result": 1});
+    begun()
+        .step(manager("updateConfig", &json!({"workerTimeout": 3_000, "maxRetries": 0})))
+        .step(up(C1, 9))
+        .step(soon())
+        .step(ext(1))
+        .step(soon())
+        .step(Step::call(C1, "result", forged))
+        .step(Step::Pass { ms: 3_500 })
+        // It was told to drop the task; what it says nevertheless does not count.
+        .step(soon())
+        .check(|world| {
+            let connection = world.call(C1, "get", ())?;
+            let token = connection["cancelled"][0].as_str().ok_or("it was not told to stop")?;
+            let late = json!({"taskId": "t0", "token": token, "success": true, "result": 1});
+            world.call(C1, "result", late)?;
+            let refused = |answer: &Value| answer["accepted"] == json!(false);
+            let (status, results) = only_batch(world)?;
+            same("status", &status["status"], &json!("failed"))?;
+            same("error", &results[0]["error"], &json!("timed out after 3000 ms"))?;
+            same("refusals", &answers(world, C1)?.iter().filter(|answer| refused(answer)).count(), &1)
+        })
+        .run();
+}
+
+#[test]
+fn wc5_a_worker_that_comes_back_within_its_lease_goes_on_with_its_tasks() {
+    begun()
+        .step(up(C1, 9))
+        .step(soon())
+        .step(ext(3))
+        .step(soon())
+        .step(Step::Crash)
+        .step(up(C1, 9))
+        .step(soon())
+        .step(Step::call(C1, "finish", json!({})))
+        .step(soon())
+        .step(Step::call(C1, "finish", json!({})))
+        .step(soon())
+        .step(Step::call(C1, "finish", json!({})))
+        .step(soon())
+        .check(|world| {
+            let (status, results) = only_batch(world)?;
+            same("status", &status["status"], &json!("completed"))?;
+            same("attempts", &results.iter().map(|result| number(result, "attempts")).collect::<Vec<_>>(), &vec![1; 3])
+        })
+        .run();
+}
+
+#[test]
+fn wc5_what_a_worker_says_of_itself_is_checked() {
+    let text = |worker, payload| begun().step(Step::call(worker, "up", payload)).step(soon());
+    for (payload, wanted) in [
+        (json!({"capacity": 1_000_000_000}), "capacity is 1000000000; it must be a whole number from 1 to 1000"),
+        (json!({"capacity": 0}), "capacity is 0; it must be"),
+        (json!({"capacity": 1, "types": []}), "types must be 1 to 256 texts of 1 to 64 characters, or absent for any"),
+    ] {
+        text(C1, payload)
+            .check(move |world| {
+                let answers = answers(world, C1)?;
+                let found = answers.iter().filter_map(Value::as_str).any(|answer| answer.starts_with(wanted));
+                if found { Ok(()) } else { Err(format!("{wanted}: {answers:?}")) }
+            })
+            .run();
+    }
+    begun()
+        .check(|world| {
+            for method in ["workerReady", "workerHeartbeat", "workerProgress", "workerResult", "workerGone"] {
+                let error = world.call(MANAGER, method, json!({"capacity": 1})).unwrap_err();
+                same(method, &&*error, &"only a worker's connection, a child of this manager, may call this")?;
+            }
+            Ok(())
+        })
+        .run();
+}
+
+#[test]
+fn wc4_the_status_has_every_worker_and_its_latest_metrics() {
+    begun()
+        .step(up(C1, 2))
+        .step(up(C2, 3))
+        .step(soon())
+        .step(Step::call(C1, "beat", json!({"metrics": {"load": 0.5}})))
+        .step(Step::call(C2, "down", json!({})))
+        .step(soon())
+        .check(|world| {
+            let workers = world.call(MANAGER, "status", ())?;
+            let seen = |n: usize, key: &str| workers["workers"][n][key].clone();
+            same("c1", &(seen(0, "id"), seen(0, "connected"), seen(0, "metrics")), &(json!("c1"), json!(true), json!({"load": 0.5})))?;
+            same("c2", &(seen(1, "id"), seen(1, "connected"), seen(1, "metrics")), &(json!("c2"), json!(false), Value::Null))?;
+            if seen(0, "metricsAt").is_u64() { Ok(()) } else { Err(format!("when? {workers}")) }
+        })
+        .run();
+}
+
+#[test]
+fn fm4_cancelling_tells_connected_workers_to_stop() {
+    begun()
+        .step(up(C1, 2))
+        .step(soon())
+        .step(ext(4))
+        .step(soon())
+        .step(Step::call("/u", "cancel", 0))
+        .step(soon())
+        .check(|world| {
+            let connection = world.call(C1, "get", ())?;
+            same("told to stop", &connection["cancelled"].as_array().map(Vec::len), &Some(2))?;
+            same("running", &tasks(world, C1)?, &0)?;
+            let (status, _) = only_batch(world)?;
+            same("status", &status["status"], &json!("cancelled"))
+        })
+        .run();
+}

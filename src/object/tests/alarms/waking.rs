@@ -88,7 +88,11 @@ async fn al2_an_alarm_is_still_there_when_a_turn_before_it_panics() {
     let mut call = |method: &str, payload: u64| {
         let (reply, answer) = oneshot::channel();
         answers.push(answer);
-        Event::Call { method: method.into(), payload: to_raw_value(&payload).expect("JSON"), asker: Asker::Edge(reply) }
+        Event::Call {
+            method: method.into(),
+            payload: to_raw_value(&payload).expect("JSON"),
+            asker: Asker::Edge(reply, None),
+        }
     };
     let mut events = VecDeque::from([call("set", START + 5_000), call("deleteAndPanic", 0)]);
     world.namespace.0.offer(&slot, &mut events, None);
