@@ -39,6 +39,5 @@ export async function listedClass(path) {
 
 function classIn(state) {
   if (typeof state?.class === "string") return state.class;
-  if (typeof state?.data?.count === "number" && Array.isArray(state.agents)) return "agent";
-  return typeof state?.connected === "boolean" && Array.isArray(state.currentTasks) ? "worker-connection" : "";
+  return typeof state?.data?.count === "number" && Array.isArray(state.agents) ? "agent" : "";
 }

@@ -86,7 +86,9 @@ async fn issue4_fm12_a_batch_submitted_in_the_page_runs_and_its_bar_fills_live()
         let seen: Vec<u64> = seen.as_array().unwrap().iter().map(|value| value.as_u64().unwrap()).collect();
         assert!(seen.len() > 4 && seen.is_sorted(), "it fills bit by bit, without anybody asking: {seen:?}");
         window.until("the figures follow", "text('#completed') === '40' && text('#todo') === '0'").await;
-        window.until("the log tells", &format!("entries('event').includes('{batch} completed 40 of 40 tasks done')")).await;
+        window
+            .until("the log tells", &format!("entries('event').includes('{batch} completed 40 of 40 tasks done')"))
+            .await;
         window.until("times are told", "text('#latency').startsWith('sleep')").await;
     })
     .await;
@@ -282,7 +284,10 @@ async fn issue4_a_manager_is_created_from_the_page_and_tried_at_once() {
         root.click("#children li[data-name='jobs'] .open").await;
         root.until("its page opens", "location.pathname === '/jobs' && shown('#todo')").await;
         root.until("it is live", "dataset('#connection').state === 'live'").await;
-        assert_eq!(root.value("texts('#batches-none').join()").await, "No batches yet. Submit one above, or from a terminal.");
+        assert_eq!(
+            root.value("texts('#batches-none').join()").await,
+            "No batches yet. Submit one above, or from a terminal."
+        );
         root.click("#submit").await;
         root.until("it runs", "text('#batches .status') === 'completed'").await;
         root.until_text("#completed", "20").await;
@@ -330,7 +335,11 @@ async fn issue4_axe_finds_nothing_in_a_manager() {
         let window = open_manager(stage, json!({ "maxConcurrentWorkers": 2 })).await;
         assert_accessible(&window, "a fresh manager").await;
         let long = "a-task-with-a-long-name-".repeat(5);
-        let partial = submit_tasks(stage, json!([failing(&long), failing("two"), { "id": "well", "type": "echo", "data": HTML }])).await;
+        let partial = submit_tasks(
+            stage,
+            json!([failing(&long), failing("two"), { "id": "well", "type": "echo", "data": HTML }]),
+        )
+        .await;
         until_status(&window, &partial, "partial").await;
         submit_tasks(stage, tasks(2, "no-such", &json!(null))).await;
         let cancelled = submit_tasks(stage, tasks(9, "sleep", &json!({ "ms": 60_000 }))).await;

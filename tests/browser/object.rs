@@ -153,7 +153,9 @@ async fn issue4_a_class_that_tells_no_state_is_read_and_spoken_to_by_its_socket(
         call(&window, "say", &value!({ "text": HTML }).to_string()).await;
         window.until_text("#error", "invalid payload: invalid type: map, expected a string at line 1 column 0").await;
         call(&window, "say", &value!(HTML).to_string()).await;
-        let said = |text: &str| format!("entries('message').some((entry) => entry.startsWith('said') && entry.includes({}))", value!(text));
+        let said = |text: &str| {
+            format!("entries('message').some((entry) => entry.startsWith('said') && entry.includes({}))", value!(text))
+        };
         other.until("it is heard", &said("<b id=")).await;
         other.until("the state is read again", "JSON.parse(text('#state')).said === 1").await;
         assert_eq!(other.value("all('main img, #bold').length").await, 0, "as text");

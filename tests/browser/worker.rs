@@ -69,7 +69,9 @@ async fn submit(stage: &Stage, ids: &[&str], kind: &str) -> String {
 const CURRENT: &str = "all('#current-tasks > li').map((task) => task.dataset.task).sort().join()";
 
 fn fact(name: &str) -> String {
-    format!("all('#presence-facts > div').find((fact) => fact.firstChild.textContent === '{name}')?.lastChild.textContent")
+    format!(
+        "all('#presence-facts > div').find((fact) => fact.firstChild.textContent === '{name}')?.lastChild.textContent"
+    )
 }
 
 async fn until_fact(window: &Window, name: &str, value: &str) {
@@ -99,9 +101,12 @@ async fn issue4_wc1_the_page_of_a_connection_follows_its_worker_and_is_no_sessio
         worker.answer(&first, json!({ "success": true, "result": 1 })).await;
         worker.hear("task").await;
         window.until("the next one", &format!("{CURRENT} === 'b,c'")).await;
+        let last = "all('#history > li').map((task) => task.dataset.task).join()";
+        window.until("what it did", &format!("{last} === '<b id=bold>a</b>'")).await;
+        worker.answer(&second, json!({ "success": false, "error": HTML })).await;
+        window.until("and what it failed at", &format!("text('#history .error') === {}", json!(HTML))).await;
         worker.say("heartbeat", json!({ "metrics": { "cpu": 0.5, "host": HTML } })).await;
         window.until("what it measures", "text('#metrics').includes('\"cpu\": 0.5')").await;
-        drop(second);
         drop(worker);
         window.until_text("#presence", "Not connected").await;
         window.until("it has nothing", &format!("{CURRENT} === '' && shown('#current-none')")).await;
