@@ -12,12 +12,17 @@ use crate::{Stage, Window, play, within};
 const HTML: &str = r#"<img src="/nothing.png" onerror="document.title='caught'"><b id="bold">bold</b>"#;
 
 /// An external worker: a socket, and whoever holds it.
-struct Worker(WebSocketStream<MaybeTlsStream<TcpStream>>);
+struct Worker {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Frames that have come, and that nobody has asked for yet.
+    waiting: Vec<Value>,
+}
 
 impl Worker {
     async fn connect(stage: &Stage, path: &str) -> Self {
         let url = stage.server.url(path).replacen("http", "ws", 1);
-        Self(within("a worker connects", connect_async(url)).await.unwrap().0)
+        let (socket, _) = within("a worker connects", connect_async(url)).await.unwrap();
+        Self { socket, waiting: Vec::new() }
     }
 
     /// Connects and takes so many tasks of a type.
@@ -30,22 +35,20 @@ impl Worker {
 
     async fn say(&mut self, kind: &str, payload: Value) {
         let frame = json!({ "type": kind, "payload": payload }).to_string();
-        within("a worker speaks", self.0.send(Message::text(frame))).await.unwrap();
+        within("a worker speaks", self.socket.send(Message::text(frame))).await.unwrap();
     }
 
     /// The payload of the next frame of a type.
     async fn hear(&mut self, kind: &str) -> Value {
-        within(kind, async {
-            loop {
-                let message = self.0.next().await.unwrap().unwrap();
-                let Message::Text(text) = message else { continue };
-                let mut frame: Value = serde_json::from_str(&text).unwrap();
-                if frame["type"] == kind {
-                    break frame["payload"].take();
-                }
+        loop {
+            if let Some(index) = self.waiting.iter().position(|frame| frame["type"] == kind) {
+                return self.waiting.remove(index)["payload"].take();
             }
-        })
-        .await
+            let message = within(kind, self.socket.next()).await.unwrap().unwrap();
+            if let Message::Text(text) = message {
+                self.waiting.push(serde_json::from_str(&text).unwrap());
+            }
+        }
     }
 
     async fn answer(&mut self, task: &Value, outcome: Value) {
