@@ -141,7 +141,13 @@ export function create({ attempt, call, fail, log, request }) {
   byId("scale-count").addEventListener("input", ({ target }) => (target.dataset.edited = ""));
   bindSubmit(submit);
   setText(byId("workers-path"), `${path}/NAME`);
-  const frames = { state: take, change: ({ config }) => config && showConfig(config), batch: takeProgress };
+  const takeWhole = (payload) => {
+    const { totalBatches, queuedTasks, runningTasks } = payload.stats;
+    const told = `${plural(totalBatches, "batch", "batches")}, ${number(queuedTasks)} tasks queued, ${number(runningTasks)} running`;
+    log.add("event", `state received: ${told}`);
+    take(payload);
+  };
+  const frames = { state: takeWhole, change: ({ config }) => config && showConfig(config), batch: takeProgress };
   const status = ({ state }) => refresh.setRunning(state === "live");
   return { frames, status, focus: () => byId("submit-count").focus() };
 }
