@@ -22,6 +22,8 @@ pub const RUN_TIME: Duration = Duration::from_micros(500);
 pub const LONG_TURN: Duration = Duration::from_millis(20);
 /// Workers of the runtime beyond one a core: so many turns may be long for the first time at once before others wait.
 pub const SPARE_WORKERS: usize = 8;
+/// It is looked this often for turns that do not end. One that is seen twice is logged, as at its end it never may be.
+pub const ENDLESS_TURN: Duration = Duration::from_secs(10);
 /// So many short turns in a row make a class that had a long one trusted again.
 pub const WARY_TURNS: u32 = 64;
 /// An object without an event for this long gives its memory back.
@@ -39,6 +41,12 @@ pub const ERRANDS_PER_TURN: usize = 10_000;
 pub const ERRANDS: usize = 65_536;
 /// Durable messages of one sender that wait to be handled (CO1).
 pub const OUTBOX_MESSAGES: u64 = 10_000;
+/// The same in bytes: as much as may wait for the writer, and not the 10 GB that so many of the largest would be.
+pub const OUTBOX_BYTES: u64 = 64 << 20;
+/// Inboxes that are told at once that messages wait, beside those that senders tell; others wait for one of these.
+pub const INBOXES_AT_ONCE: usize = 1_024;
+/// Inboxes that are remembered because they could not be read; with more, all are looked through.
+pub const INBOXES_MISSED: usize = 4_096;
 /// Messages of an inbox that are read and handled at once, before other events of the object get their turns.
 pub const INBOX_MESSAGES: usize = 64;
 /// How often it is looked for what could not be delivered at its time: inboxes, and answers that nobody gave.
@@ -283,6 +291,9 @@ pub const SUBMIT_MEMORY_BYTES: usize = 8 << 20;
 pub const SIM_SHRINKS: usize = 400;
 /// How long, in made time, a simulation waits for an answer before it says that there will be none.
 pub const SIM_PATIENCE: Duration = Duration::from_mins(10);
+/// How much later, in made time, a delivery comes a second time in a simulation: what was deleted or has slept in between
+/// must not notice.
+pub const SIM_REPEAT: Duration = Duration::from_secs(5);
 /// Objects of a simulation, and children of one.
 pub const SIM_OBJECTS: u64 = 1 << 20;
 /// Bytes that one object of a simulation may store.

@@ -20,14 +20,17 @@
 //! | `replies`, `deferred` | answers that an object waits for, and those that it owes |
 //! | `jobs`, `outside` | work outside of turns, and HTTP |
 //! | `services` | what comes from outside: time, randomness, tokens, jobs, HTTP |
+//! | `faults` | what may go wrong on the way, in a simulation |
 //! | `timed` | what is due: alarms and schedules |
 //! | `timeouts` | who has waited long enough in memory |
 //! | `wakes` | who is woken when |
 //! | `body`, `children`, `rows` | what an object has in memory |
+//! | `choices` | which class an object gets that is not stored |
 //! | `event` | what can happen to an object, and what a turn can cause |
 //! | `activity` | what a class did in the last minute |
 //! | `session` | one socket: frames that wait for their commits |
 //! | `idle` | who sleeps when |
+//! | `doing` | what a turn does that does not end |
 //! | `pulse` | attending to sockets during long turns |
 //! | `stub` | the handle that the edge holds |
 //!
@@ -37,13 +40,16 @@ mod activity;
 mod attempt;
 mod body;
 mod children;
+mod choices;
 mod class;
 mod commit;
 mod deferred;
 mod deletion;
+mod doing;
 mod errand;
 mod error;
 mod event;
+mod faults;
 mod handle;
 mod idle;
 mod inbox;
@@ -73,6 +79,8 @@ pub use class::{Class, Replied, append_json, json, read, unknown_method};
 pub use deferred::Deferred;
 pub use error::Error;
 pub use event::Caller;
+pub use faults::Faults;
+pub(crate) use faults::{Delivery, Fault};
 pub use namespace::Options;
 pub use outside::response;
 pub use registry::{Registry, RegistryError};

@@ -48,6 +48,12 @@ impl Version {
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::V1, Self::V2].into_iter().find(|version| version.name() == name)
     }
+
+    /// The version that a client offers first, by the values of its `sec-websocket-protocol` headers; a token may be offered
+    /// beside it, and is never selected.
+    pub fn offered<'a>(mut values: impl Iterator<Item = &'a str>) -> Option<Self> {
+        values.find_map(|value| value.split(',').find_map(|name| Self::from_name(name.trim())))
+    }
 }
 
 /// One WebSocket message of either direction.

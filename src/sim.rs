@@ -1,8 +1,9 @@
 //! A deterministic simulation of a server: real objects on real storage, with a made time, a seeded schedule, and faults.
 //!
 //! A simulation is a list of [`Step`]s (calls, messages of sockets, deletions, time that passes, crashes, commits that
-//! fail) and a check that must hold at the end. The same seed does the same again, to the last interleaving. When the
-//! check fails, the simulation looks for the shortest list of steps that still fails, and says both.
+//! fail, deliveries that are lost or come twice, full mailboxes) and a check that must hold at the end. The same seed does
+//! the same again, to the last interleaving. When the check fails, the simulation looks for the shortest list of steps that
+//! still fails, and says both.
 //!
 //! ```
 //! use fleet::sim::{Simulation, Step};
@@ -51,106 +52,28 @@
 //!
 //! # What is made and what is not
 //! Turns, mailboxes, commits, the gate, hibernation, alarms and messages are those of the server. Made are the time (it
-//! passes only when everybody waits), the randomness that classes get, the moment and the outcome of each commit, and the
-//! clients. A crash loses what a crash loses: memory, sockets, and every write set that was not committed.
+//! passes only when everybody waits), the randomness that classes get, the moment and the outcome of each commit, the
+//! clients, and what [jobs](Simulation::job) and [requests](Simulation::http) answer. A crash loses what a crash loses: memory, sockets, and every write set that was not committed.
 
 mod client;
 mod life;
 mod shrink;
+mod step;
+mod troubles;
+mod world;
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde_json::Value;
+use bytes::Bytes;
+use serde_json::value::RawValue;
 
-use self::life::Setting;
-pub use self::life::World;
-use crate::auth::{self, Auth};
+pub use self::step::{Outcome, Step};
+pub use self::world::World;
+use crate::auth;
 use crate::limits::SIM_SHRINKS;
-use crate::object::{Class, Registry, RegistryError};
-
-/// One thing that happens.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Step {
-    /// Somebody calls a method; the next steps do not wait for the answer.
-    Call {
-        /// The object.
-        path: String,
-        /// Its method.
-        method: String,
-        /// The payload.
-        payload: Value,
-    },
-    /// Somebody deletes a subtree; the next steps do not wait for it.
-    Delete {
-        /// Its top.
-        path: String,
-    },
-    /// A client opens a socket; if it had one, that one closes first.
-    Connect {
-        /// Which client.
-        client: u32,
-        /// The object.
-        path: String,
-    },
-    /// A client sends a text frame over its socket, if it has one.
-    Send {
-        /// Which client.
-        client: u32,
-        /// The frame.
-        text: String,
-    },
-    /// A client reads what has come; until then it reads nothing.
-    Read {
-        /// Which client.
-        client: u32,
-    },
-    /// A client vanishes.
-    Vanish {
-        /// Which client.
-        client: u32,
-    },
-    /// Time passes.
-    Pass {
-        /// Milliseconds.
-        ms: u64,
-    },
-    /// Whatever was begun is finished.
-    Settle,
-    /// The next commit fails, with its outcome unknown.
-    CommitFails,
-    /// The process dies and starts anew on what was durable.
-    Crash,
-}
-
-impl Step {
-    /// A call of a method.
-    ///
-    /// # Panics
-    /// The payload cannot be JSON.
-    pub fn call<T: Serialize>(path: &str, method: &str, payload: T) -> Self {
-        let payload = serde_json::to_value(payload).expect("a payload is JSON");
-        Self::Call { path: path.to_owned(), method: method.to_owned(), payload }
-    }
-
-    /// A deletion.
-    pub fn delete(path: &str) -> Self {
-        Self::Delete { path: path.to_owned() }
-    }
-}
-
-/// What came of a call or a deletion.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was acknowledged, with this answer (`null` for a deletion).
-    Answered(Value),
-    /// It was refused: nothing of it happened.
-    Refused(String),
-    /// Nobody knows: the commit failed with its outcome unknown, or the process died before it answered.
-    Unknown,
-}
+use crate::object::{Class, Error, Http, Jobs, Registry, RegistryError};
 
 /// Numbers that depend on nothing but the seed.
 #[derive(Debug, Clone)]
@@ -220,6 +143,8 @@ pub struct Simulation {
     auth: auth::Options,
     start: Option<Start>,
     register: Vec<Register>,
+    jobs: Jobs,
+    http: Http,
     steps: Vec<Step>,
     check: Option<Box<Check>>,
 }
@@ -240,7 +165,8 @@ pub struct Failure {
 impl Simulation {
     /// A simulation without classes and steps.
     pub fn new(seed: u64) -> Self {
-        Self { seed, auth: auth::Options::default(), start: None, register: Vec::new(), steps: Vec::new(), check: None }
+        let (auth, jobs, http) = (auth::Options::default(), Jobs::default(), Http::default());
+        Self { seed, auth, start: None, register: Vec::new(), jobs, http, steps: Vec::new(), check: None }
     }
 
     /// Runs a simulation for each of several seeds.
@@ -266,6 +192,40 @@ impl Simulation {
     #[must_use]
     pub fn auth(mut self, options: auth::Options) -> Self {
         self.auth = options;
+        self
+    }
+
+    /// Registers a job, as [`Jobs::with`] does. What it waits with `tokio::time` is made time; to do the same again with the
+    /// same seed it may depend on nothing but that and its input.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use fleet::json;
+    /// use fleet::sim::Simulation;
+    ///
+    /// let simulation = Simulation::new(7).job("render", |input| async move {
+    ///     tokio::time::sleep(Duration::from_secs(20)).await;
+    ///     json(&input)
+    /// });
+    /// ```
+    #[must_use]
+    pub fn job<F>(mut self, name: &'static str, job: impl Fn(Box<RawValue>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Vec<u8>, Error>> + Send + 'static,
+    {
+        self.jobs = self.jobs.with(name, job);
+        self
+    }
+
+    /// Answers what objects ask of other servers; without it every request fails. As for [`Simulation::job`], time that it
+    /// waits is made time.
+    #[must_use]
+    pub fn http<F>(mut self, answer: impl Fn(http::Request<Bytes>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<http::Response<Bytes>, Error>> + Send + 'static,
+    {
+        self.http = Http::new(answer);
         self
     }
 
@@ -317,9 +277,7 @@ impl Simulation {
     }
 
     fn attempt(&self, steps: &[Step]) -> Result<(), String> {
-        let registry = |metrics: &_| self.registry(metrics);
-        let setting = Setting { seed: self.seed, registry: &registry, auth: Auth::new(&self.auth) };
-        life::run(&setting, steps, self.check.as_deref())
+        life::run(self, steps)
     }
 
     fn registry(&self, metrics: &crate::metrics::Metrics) -> Registry {

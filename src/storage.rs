@@ -65,7 +65,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 pub use self::error::Error;
-pub use self::inbox::Received;
+pub use self::inbox::{Backlog, Received};
 pub use self::rows::{Range, Row};
 pub use self::stepper::{Fate, Stepper};
 pub use self::write_set::{Child, CommitError, Outcome, Position, Record, Send, Seq, Space, Value, WriteSet};

@@ -89,3 +89,61 @@ pub(super) async fn objects(
     let cursor = items.last().filter(|_| more).map(|item| item.path.clone());
     Ok(json(encode(&List { items, cursor }).into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::http::{Guard, Options};
+    use crate::metrics::Metrics;
+    use crate::object::{self, Namespace, Registry, Services};
+    use crate::storage::{self, Storage};
+
+    #[tokio::test]
+    async fn op3_ready_is_503_while_the_server_starts_stops_or_cannot_write() {
+        let (data, metrics, tasks) = (tempfile::tempdir().unwrap(), Metrics::new(), TaskTracker::new());
+        let files = storage::Options { data_dir: data.path().to_owned(), ..storage::Options::default() };
+        let (storage, stepper) = Storage::stepped(files, &metrics).unwrap();
+        let registry = Registry::new::<crate::class::Agent>(&metrics).unwrap();
+        let bounds = object::Options {
+            children_per_object: 1,
+            sockets_per_object: 1,
+            storage_per_object: 1 << 20,
+            objects: 1,
+            sockets: 1,
+        };
+        let namespace = Namespace::new(storage.clone(), registry, bounds, metrics.clone(), Services::default(), &tasks);
+        let server = crate::config::Server::default();
+        let mut edge = Edge {
+            namespace,
+            storage,
+            metrics,
+            guard: Arc::new(Guard::new(&server, server.listen)),
+            options: Options { message_bytes: 1, ping_interval: Duration::MAX, ping_timeout: Duration::MAX },
+            tasks,
+            stopping: CancellationToken::new(),
+            serving: Arc::new(AtomicBool::new(false)),
+        };
+        let says = async |edge: &Edge, status: u16, body: &str| {
+            let response = ready(State(edge.clone())).await;
+            assert_eq!(response.status(), status);
+            let found = axum::body::to_bytes(response.into_body(), 1 << 10).await.unwrap();
+            assert!(String::from_utf8_lossy(&found).starts_with(body), "{found:?}");
+        };
+        says(&edge, 503, r#"{"ready":false,"reason":"the server is starting"}"#).await;
+        edge.serving.store(true, Ordering::Relaxed);
+        says(&edge, 200, r#"{"ready":true}"#).await;
+        edge.stopping.cancel();
+        says(&edge, 503, r#"{"ready":false,"reason":"the server is shutting down"}"#).await;
+        edge.stopping = CancellationToken::new();
+        // Whoever committed is gone, as when the disk is.
+        drop(stepper);
+        says(&edge, 503, r#"{"ready":false,"reason":"the simulated process has died"}"#).await;
+    }
+}

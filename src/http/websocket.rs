@@ -41,7 +41,8 @@ pub(super) fn upgrade(edge: &Edge, path: &str, mut request: Request) -> Result<R
     let Some(Connection { permit, .. }) = request.extensions().get::<Connection>().cloned() else {
         return Err(Error::new(Code::Internal, "a request without a connection"));
     };
-    let offered = offered(&request);
+    let protocols = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let offered = Version::offered(protocols);
     let upgraded = hyper::upgrade::on(&mut request);
     let mut response = create_response_with_body(&request, axum::body::Body::empty)
         .map_err(|error| Error::bad_request(format!("not a WebSocket handshake: {error}")))?;
@@ -78,10 +79,4 @@ fn head_of(request: &Request) -> hyper::Request<()> {
     head.uri_mut().clone_from(request.uri());
     head.headers_mut().clone_from(request.headers());
     head
-}
-
-/// The version that the client offers first; a token may be offered beside it, and is never selected.
-fn offered(request: &Request) -> Option<Version> {
-    let values = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|text| text.split(',')).find_map(|name| Version::from_name(name.trim()))
 }

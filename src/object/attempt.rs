@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Error;
 use super::body::{Body, Live, Stored};
+use super::choices::Choice;
 use super::commit::{Changed, Run};
 use super::event::{Answer, Caller, Effect};
 use super::instance::{Input, Output};
@@ -75,6 +76,7 @@ impl Inner {
         }
         let tells_state = live.definition.tells_state;
         let whole = tells_state && source.sender.is_some_and(|sender| sender.version() == Version::V1);
+        slot.doing.begin(input.name());
         let result = catch_unwind(AssertUnwindSafe(|| {
             let output = live.class.deliver(&mut turn, input)?;
             let state = match turn.draft.published {
@@ -95,15 +97,16 @@ impl Inner {
         live.definition.state_operations.inc_by(draft.operations);
         source.id = draft.id.take();
         source.deferred = draft.said.deferred;
-        let result = match result {
+        let error = match result {
             Ok(Ok((output, state))) => match self.keep(slot, stored, live, run, before, &draft) {
-                Ok(()) => {
+                Ok(Kept::Yes) => {
                     Self::accept(slot, body, run, draft, source, state);
                     return Ok(output);
                 }
-                Err(error) => Err(error),
+                Ok(Kept::OtherClass) => None,
+                Err(error) => Some(error),
             },
-            Ok(Err(error)) => Err(error),
+            Ok(Err(error)) => Some(error),
             Err(_) => {
                 let (class, event) = (&*live.definition.name, input.name());
                 tracing::error!(path = %slot.path, class, event, "a handler panicked");
@@ -118,6 +121,7 @@ impl Inner {
         draft.undo(&mut stored.children);
         before.restore(&mut stored.record);
         stored.timers.undo();
+        let Some(error) = error else { return self.attempt_anew(slot, body, run, source, input) };
         match live.definition.make(Some(&live.saved)) {
             Ok((class, _)) => live.class = class,
             Err(error) => {
@@ -126,7 +130,24 @@ impl Inner {
                 run.spoiled = true;
             }
         }
-        result
+        Err(error)
+    }
+
+    /// The object was created with another class while this turn of its first went on: the turn is one of that.
+    fn attempt_anew(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        body: &mut Body,
+        run: &mut Run,
+        source: &mut Source<'_>,
+        input: Input<'_>,
+    ) -> Result<Output, Error> {
+        drop(body.live.take());
+        self.activate(slot, body, run)?;
+        match input {
+            Input::Activate => Ok(Output::Nothing),
+            input => self.attempt(slot, body, run, source, input),
+        }
     }
 
     /// Puts a turn's state into the record, if the bounds allow it.
@@ -138,20 +159,23 @@ impl Inner {
         run: &mut Run,
         before: Sizes,
         draft: &Draft,
-    ) -> Result<(), Error> {
+    ) -> Result<Kept, Error> {
         let changed = *run.scratch != *live.saved;
         run.wrote = changed || draft.has_writes();
         if !run.wrote {
-            return Ok(());
+            return Ok(Kept::Yes);
         }
         let (old, new) = (stored.state_bytes, run.scratch.len());
         if changed && new > STATE_BYTES {
             return Err(Error::new(Code::TooLarge, format!("state is {new} bytes; the limit is {STATE_BYTES}")));
         }
+        if changed {
+            live.definition.check(&run.scratch)?;
+        }
         if stored.in_memory {
             std::mem::swap(&mut live.saved, &mut run.scratch);
             stored.exists |= changed;
-            return Ok(());
+            return Ok(Kept::Yes);
         }
         if changed {
             stored.record.bytes = (stored.record.bytes + new as u64).saturating_sub(old as u64);
@@ -163,6 +187,8 @@ impl Inner {
         }
         if !stored.exists {
             self.check_object_limit()?;
+            let Some(choice) = self.chosen(slot, stored)? else { return Ok(Kept::OtherClass) };
+            run.effects.push(Effect::Chosen(choice));
         }
         if changed {
             stored.state_bytes = run.scratch.len();
@@ -174,7 +200,17 @@ impl Inner {
             run.changed = run.changed.max(Changed::Record);
         }
         stored.exists = true;
-        Ok(())
+        Ok(Kept::Yes)
+    }
+
+    /// Chooses the class that the object has had so far, unless another was chosen since.
+    fn chosen(&self, slot: &Slot, stored: &Stored) -> Result<Option<Arc<Choice>>, Error> {
+        let (class, path) = (&stored.record.class, &slot.path);
+        let (choice, changes) = self.choices.choose(&self.storage, path, class);
+        // What was chosen since may be durable by now.
+        let other = choice.class != *class
+            || (changes != stored.looked && self.storage.load(path)?.is_some_and(|record| record.class != *class));
+        Ok((!other).then_some(choice))
     }
 
     /// Adds a turn that succeeded to the run.
@@ -223,6 +259,13 @@ impl Inner {
             None => {}
         }
     }
+}
+
+/// What became of a turn that succeeded.
+enum Kept {
+    Yes,
+    /// It was one of another class than the object has by now.
+    OtherClass,
 }
 
 /// The parts of a record that turns change, but for the state.

@@ -41,6 +41,8 @@ pub(super) struct Stored {
     pub(super) state_bytes: usize,
     /// Whether the record is in storage, or on its way; in memory alone, whether the value was ever changed.
     pub(super) exists: bool,
+    /// Up to which of the [`Choices`](super::choices::Choices) its class is right.
+    pub(super) looked: u64,
     /// Whether nothing of the object is ever written.
     pub(super) in_memory: bool,
     pub(super) children: Option<Children>,

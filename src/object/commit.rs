@@ -236,6 +236,7 @@ impl Inner {
                 Effect::Errand(errand) => self.errand(slot, seq, errand),
                 // Not behind the commit, or an inbox would be handled no faster than one page of it an fsync.
                 Effect::ReadOn => self.notify(&slot.path),
+                Effect::Chosen(choice) => self.choices.keep(choice, seq),
             }
         }
     }

@@ -91,9 +91,15 @@ struct State {
     stopping: bool,
 }
 
-struct Owed {
-    asker: Asker,
+pub(super) struct Owed {
+    pub(super) asker: Asker,
     until: u64,
+}
+
+/// An answer that was owed, and by whom.
+pub(super) struct Debt {
+    key: (ObjectPath, u64),
+    pub(super) owed: Owed,
 }
 
 impl Deferrals {
@@ -109,7 +115,7 @@ impl Deferrals {
     }
 
     pub(super) fn take(&self, path: &ObjectPath, id: u64) -> Option<Asker> {
-        self.0.lock().take((path.clone(), id))
+        self.0.lock().take((path.clone(), id)).map(|owed| owed.asker)
     }
 
     pub(super) fn contains(&self, path: &ObjectPath, id: u64) -> bool {
@@ -135,15 +141,28 @@ impl Deferrals {
     pub(super) fn take_all(&self, path: &ObjectPath) -> Vec<Asker> {
         let mut state = self.0.lock();
         let keys: Vec<_> = state.of(path).cloned().collect();
-        keys.into_iter().filter_map(|key| state.take(key)).collect()
+        keys.into_iter().filter_map(|key| state.take(key)).map(|owed| owed.asker).collect()
     }
 
     /// Those of a subtree that is being deleted.
-    pub(super) fn take_below(&self, subtree: &ObjectPath) -> Vec<Asker> {
+    pub(super) fn take_below(&self, subtree: &ObjectPath) -> Vec<Debt> {
         let mut state = self.0.lock();
         let below = state.owed.range((subtree.clone(), 0)..).map(|(key, _)| key.clone());
         let keys: Vec<_> = below.take_while(|(path, _)| subtree.contains(path)).collect();
-        keys.into_iter().filter_map(|key| state.take(key)).collect()
+        keys.into_iter().filter_map(|key| Some(Debt { owed: state.take(key.clone())?, key })).collect()
+    }
+
+    /// The deletion has failed. They come back when the server is stopping.
+    pub(super) fn put_back(&self, debts: Vec<Debt>) -> Vec<Debt> {
+        let mut state = self.0.lock();
+        if state.stopping {
+            return debts;
+        }
+        for Debt { key, owed } in debts {
+            state.by_time.insert((owed.until, key.0.clone(), key.1));
+            state.owed.insert(key, owed);
+        }
+        Vec::new()
     }
 
     /// All of them; from here on there are no new ones.
@@ -154,11 +173,11 @@ impl Deferrals {
         std::mem::take(&mut state.owed).into_values().map(|owed| owed.asker).collect()
     }
 
-    fn take_overdue(&self, now: u64) -> Vec<Asker> {
+    fn take_overdue(&self, now: u64) -> Vec<(ObjectPath, Asker)> {
         let mut state = self.0.lock();
         let mut overdue = Vec::new();
         while let Some((_, path, id)) = state.by_time.first().filter(|(until, ..)| *until <= now).cloned() {
-            overdue.extend(state.take((path, id)));
+            overdue.extend(state.take((path.clone(), id)).map(|owed| (path, owed.asker)));
         }
         overdue
     }
@@ -169,18 +188,18 @@ impl State {
         self.owed.range((path.clone(), 0)..=(path.clone(), u64::MAX)).map(|(key, _)| key)
     }
 
-    fn take(&mut self, key: (ObjectPath, u64)) -> Option<Asker> {
-        let Owed { asker, until } = self.owed.remove(&key)?;
-        self.by_time.remove(&(until, key.0, key.1));
-        Some(asker)
+    fn take(&mut self, key: (ObjectPath, u64)) -> Option<Owed> {
+        let owed = self.owed.remove(&key)?;
+        self.by_time.remove(&(owed.until, key.0, key.1));
+        Some(owed)
     }
 }
 
 impl Inner {
     /// Answers whoever has waited too long.
     pub(super) fn pay_overdue(self: &Arc<Self>) {
-        for asker in self.deferred.take_overdue(self.timeouts.now()) {
-            self.pay(asker, Err(Error::timed_out()));
+        for (path, asker) in self.deferred.take_overdue(self.timeouts.now()) {
+            self.pay(asker, Err(Error::timed_out(path)));
         }
     }
 }

@@ -10,15 +10,44 @@ use std::sync::atomic::Ordering;
 
 use super::Error;
 use super::body::Body;
-use super::deferred::Asker;
+use super::deferred::Debt;
 use super::errand::Errand;
 use super::event::{Effect, Event};
 use super::namespace::{Inner, Slot};
 use super::slot::Life;
 use crate::path::ObjectPath;
-use crate::storage::{CommitError, Seq, WriteSet};
+use crate::storage::{Child, CommitError, Seq, WriteSet};
+
+/// What ends with a subtree, once it is known that it is deleted.
+#[derive(Default)]
+pub(crate) struct Ended {
+    /// Answers that its objects owe.
+    owed: Vec<Debt>,
+    jobs: Vec<(ObjectPath, u64)>,
+}
 
 impl Inner {
+    /// A deletion is durable.
+    pub(super) fn end(self: &Arc<Self>, ended: Ended) {
+        for debt in ended.owed {
+            self.pay(debt.owed.asker, Err(Error::deleted()));
+        }
+        for (path, id) in ended.jobs {
+            self.jobs.cancel(&path, id);
+        }
+    }
+
+    /// A deletion has failed: what its objects owe they owe still, and the messages to them are there again.
+    pub(super) fn spare(self: &Arc<Self>, ended: Ended) {
+        for debt in self.deferred.put_back(ended.owed) {
+            self.pay(debt.owed.asker, Err(Error::stopping()));
+        }
+        if let Some(first) = self.deferred.first() {
+            self.timeouts.note(first);
+        }
+        self.undelivered.look_at_all();
+    }
+
     /// Whether any object of a subtree is in memory.
     pub(super) fn is_live(&self, subtree: &ObjectPath) -> bool {
         let index = self.index.lock();
@@ -46,6 +75,7 @@ impl Inner {
             killed.push((remains, victim));
         }
         let deleted = set.deleted.clone();
+        let created: Vec<Child> = set.children.values().flatten().cloned().collect();
         core = slot.core.lock();
         let committed = self.storage.commit(set, core.last_write);
         core.last_write = committed.unwrap_or(core.last_write);
@@ -59,18 +89,25 @@ impl Inner {
             self.barrier.fetch_max(core.last_write.0, Ordering::Relaxed);
             core.killed(end);
         }
-        // The gate is still held: what is owed from here on is owed by others.
-        let owed: Vec<Asker> = deleted.iter().flat_map(|subtree| self.deferred.take_below(subtree)).collect();
+        // The gate is still held: what is owed and under way from here on is of others.
+        let mut ended = Ended::default();
         for subtree in &deleted {
-            self.jobs.cancel_below(subtree);
+            ended.owed.extend(self.deferred.take_below(subtree));
+            ended.jobs.extend(self.jobs.below(subtree));
+            self.choices.forget_below(subtree);
+        }
+        if let Ok(seq) = committed {
+            // A child that is deleted and listed again has the class that it is listed with.
+            for child in created {
+                let (choice, _) = self.choices.choose(&self.storage, &slot.path.child(&child.name), &child.class);
+                self.choices.keep(choice, seq);
+            }
         }
         drop(gate);
-        for asker in owed {
-            let error = if committed.is_ok() { Error::deleted() } else { Error::dropped() };
-            self.pay(asker, Err(error));
+        match committed {
+            Ok(seq) => self.errand(slot, seq, Errand::Ended(ended)),
+            Err(_) => self.spare(ended),
         }
-        // Should the deletion fail after all, the messages below it are there again.
-        self.errand(slot, committed.unwrap_or(Seq::NONE), Errand::Handled);
         for ((events, body), victim) in killed {
             self.bury(&victim, events, body, end);
         }
@@ -120,7 +157,8 @@ impl Inner {
             }
         }
         self.release(slot, done, seq);
-        self.release(slot, failed, Seq::NONE);
+        // Nobody is told of a deletion that may still fail.
+        self.release(slot, failed, seq);
     }
 
     /// How a slot ended; waits for the step that is ending it.

@@ -12,7 +12,9 @@ use serde_json::value::RawValue;
 
 use super::Error;
 use super::deferred::{Asked, Asker};
+use super::deletion::Ended;
 use super::event::Event;
+use super::faults::{Delivery, Fault};
 use super::jobs::Assignment;
 use super::namespace::{Inner, Slot};
 use super::slot::{Life, Posted};
@@ -31,8 +33,10 @@ pub(crate) enum Errand {
     Mail(ObjectPath),
     /// Messages of the object's own inbox were handled.
     Handled,
-    /// What became of an inbox is not known: all of them are looked at.
-    Sweep,
+    /// What became of the message to this object is not known.
+    Missed(ObjectPath),
+    /// What became of the object's own inbox is not known.
+    Unread,
     /// A call of another object.
     Call { to: ObjectPath, method: Box<str>, payload: Box<RawValue>, asked: Asked },
     /// The answer to a call of another object.
@@ -47,14 +51,20 @@ pub(crate) enum Errand {
     Cancel(u64),
     /// A class counts so many.
     Count(IntCounter, u64),
+    /// A subtree is deleted, and with it this.
+    Ended(Ended),
+    /// It is not, and with it nothing.
+    Spared(Ended),
 }
 
 impl Errand {
     /// What becomes of it when its turn could not be committed.
     pub(crate) fn failed(self, error: &Error) -> Option<Self> {
         match self {
-            Self::Mail(_) | Self::Handled | Self::Sweep => Some(Self::Sweep),
+            Self::Mail(to) | Self::Missed(to) => Some(Self::Missed(to)),
+            Self::Handled | Self::Unread => Some(Self::Unread),
             Self::Answer(asked, _) => Some(Self::Answer(asked, Err(error.clone()))),
+            Self::Ended(ended) | Self::Spared(ended) => Some(Self::Spared(ended)),
             Self::Owe(id) | Self::Pay(id, _) => Some(Self::Pay(id, Err(error.clone()))),
             // What would wait for their answers was not committed either.
             Self::Frame(..)
@@ -142,18 +152,20 @@ impl Inner {
             Errand::Frame(to, frame) => to.iter().for_each(|slot| self.forward(slot, frame.clone())),
             Errand::Tell { to, message } => {
                 let sender = slot.path.clone();
-                if self.post_aside(&to, Event::Tell { sender, message }).is_some() {
+                let lost = self.services.faults.of(Delivery::Tell) == Some(Fault::Lost);
+                if lost || self.post_aside(&to, Event::Tell { sender, message }).is_some() {
                     self.metrics.overloaded.inc();
                 }
             }
             Errand::Mail(to) => self.notify(&to),
-            Errand::Sweep => self.sweep_inboxes(),
+            Errand::Missed(to) => self.undelivered.look_at(&to),
+            Errand::Unread => self.undelivered.look_at(&slot.path),
             Errand::Call { to, method, payload, asked } => {
                 let asker = Asker::Object(asked);
                 let refused = self.post_aside(&to, Event::Call { method, payload, asker });
                 if let Some(Event::Call { asker: Asker::Object(asked), .. }) = refused {
                     self.metrics.overloaded.inc();
-                    self.reply(&asked, Err(Error::overloaded()));
+                    self.reply(&asked, Err(Error::overloaded(&to)));
                 }
             }
             Errand::Answer(asked, result) => self.reply(&asked, result),
@@ -172,6 +184,8 @@ impl Inner {
             }
             Errand::Cancel(id) => self.jobs.cancel(&slot.path, id),
             Errand::Count(counter, by) => counter.inc_by(by),
+            Errand::Ended(ended) => self.end(ended),
+            Errand::Spared(ended) => self.spare(ended),
         }
     }
 
@@ -186,6 +200,10 @@ impl Inner {
 
     /// Tells an object what came of what it asked for. Its room is reserved; should even that be full, time runs out.
     pub(super) fn reply(self: &Arc<Self>, asked: &Asked, result: Result<Vec<u8>, Error>) {
+        if let Some(Fault::Again(after)) = self.services.faults.of(Delivery::Answer) {
+            let (to, again) = (asked.caller.clone(), Event::Replied { id: asked.id, result: result.clone() });
+            self.repeat(after, move |namespace| drop(namespace.post_aside(&to, again)));
+        }
         let event = Event::Replied { id: asked.id, result };
         if self.post_aside(&asked.caller, event).is_some() {
             tracing::error!(path = %asked.caller, "an answer was dropped: the mailbox is full to the last place");
@@ -209,8 +227,7 @@ impl Inner {
 
     /// Posts an event to a slot; somebody else runs its turn.
     pub(super) fn post_to(self: &Arc<Self>, slot: &Arc<Slot>, event: Event) -> Aside {
-        let room = event.room();
-        let posted = slot.core.lock().post(event, room);
+        let posted = self.put(slot, &mut slot.core.lock(), event);
         match posted {
             Posted::Queued => Aside::Taken,
             Posted::Run(body) => {

@@ -1,8 +1,10 @@
 //! Why an object did not do what was asked: what the caller is told, and nothing of what lies inside.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::auth;
+use crate::path::ObjectPath;
 use crate::protocol::Code;
 use crate::storage;
 use crate::timers;
@@ -44,8 +46,8 @@ impl Error {
     }
 
     /// The object's mailbox is full.
-    pub(crate) fn overloaded() -> Self {
-        Self::new(Code::Overloaded, "overloaded: this object has too many requests waiting; try again")
+    pub(crate) fn overloaded(path: &ObjectPath) -> Self {
+        Self::new(Code::Overloaded, format!("overloaded: {path} has too many requests waiting; try again"))
     }
 
     /// The object went away between the request and its turn.
@@ -63,17 +65,16 @@ impl Error {
         Self::internal("the handler panicked")
     }
 
-    /// Nobody answered in time.
-    pub(crate) fn timed_out() -> Self {
-        Self::new(Code::Unavailable, "timed out: there was no answer in the time given; it may have been done")
+    /// This one did not answer in time.
+    pub(crate) fn timed_out(who: impl fmt::Display) -> Self {
+        let text = format!("timed out: {who} gave no answer in the time given; it may have been done");
+        Self::new(Code::Unavailable, text)
     }
 
-    /// The server ended before the answer came.
-    pub(crate) fn interrupted() -> Self {
-        Self::new(
-            Code::Unavailable,
-            "interrupted: the server was restarted before the answer came; it may have been done",
-        )
+    /// The server ended before this one answered.
+    pub(crate) fn interrupted(who: impl fmt::Display) -> Self {
+        let text = format!("interrupted: the server was restarted before {who} gave an answer; it may have been done");
+        Self::new(Code::Unavailable, text)
     }
 
     /// The object that was to answer has lost what it knew of the question.

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Error;
+use super::choices::Choice;
 use super::deferred::Asker;
 use super::errand::Errand;
 use super::session::{Close, Session};
@@ -52,8 +53,9 @@ pub(crate) enum Event {
     Forward(Frame),
     /// A message of another object, at most once.
     Tell { sender: ObjectPath, message: Box<RawValue> },
-    /// Durable messages wait; at most one such event does.
-    Inbox,
+    /// Durable messages wait; at most one such event does. The place among those that are told at once, if it has one, is
+    /// given back when it is handled.
+    Inbox(Option<OwnedSemaphorePermit>),
     /// The answer to what the object has asked for.
     Replied { id: u64, result: Result<Vec<u8>, Error> },
     /// Answers are due that nobody else will give.
@@ -76,7 +78,7 @@ impl Event {
             | Self::Tell { .. } => Room::Ordinary,
             Self::Open(..)
             | Self::Close(..)
-            | Self::Inbox
+            | Self::Inbox(_)
             | Self::Replied { .. }
             | Self::Overdue
             | Self::Wake(_)
@@ -96,7 +98,7 @@ impl Event {
             | Self::Close(..)
             | Self::Tell { .. } => true,
             // Of the first four it is found out first whether there is anything for the class.
-            Self::Inbox
+            Self::Inbox(_)
             | Self::Replied { .. }
             | Self::Overdue
             | Self::Wake(_)
@@ -120,7 +122,7 @@ impl Event {
             Self::Message(session, frame) => Effect::Answer(session, Answer::error(id_of(&frame), error)),
             Self::Open(session, _) => Effect::Refuse(session, error),
             // The messages are still there.
-            Self::Inbox => Effect::Errand(Errand::Sweep),
+            Self::Inbox(_) => Effect::Errand(Errand::Unread),
             Self::Broken(..)
             | Self::Close(..)
             | Self::Forward(_)
@@ -205,6 +207,8 @@ pub(crate) enum Effect {
     Errand(Errand),
     /// More may wait in the object's inbox than was read of it.
     ReadOn,
+    /// The class of an object that the turn created.
+    Chosen(Arc<Choice>),
 }
 
 impl Effect {
@@ -225,7 +229,13 @@ impl Effect {
             Self::Handled(session) => Self::Answer(session, Answer::error(None, error.clone())),
             Self::Errand(errand) => Self::Errand(errand.failed(error)?),
             // Of an inbox, what was not handled is looked at again when storage is back.
-            Self::State(..) | Self::Change(..) | Self::Sockets(..) | Self::Send(_) | Self::Close(..) | Self::ReadOn => {
+            Self::State(..)
+            | Self::Change(..)
+            | Self::Sockets(..)
+            | Self::Send(_)
+            | Self::Close(..)
+            | Self::ReadOn
+            | Self::Chosen(_) => {
                 return None;
             }
         })

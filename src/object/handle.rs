@@ -30,7 +30,7 @@ impl Inner {
         match event {
             Event::Wake(_) => slot.waking.store(false, Ordering::Relaxed),
             // Before the inbox is read: a message that comes now is either seen then, or brings another event.
-            Event::Inbox => slot.mail.store(false, Ordering::Release),
+            Event::Inbox(_) => slot.mail.store(false, Ordering::Release),
             Event::Call { ref asker, .. } => body.spawn(asker.spawn()),
             _ => {}
         }
@@ -71,7 +71,10 @@ impl Inner {
             // It is among those that are gone.
             Event::Close(..) => {}
             Event::Tell { sender, message } => self.hear(slot, body, run, sender, &message),
-            Event::Inbox => self.read_inbox(slot, body, run),
+            Event::Inbox(place) => {
+                self.read_inbox(slot, body, run);
+                drop(place);
+            }
             Event::Replied { id, result } => self.replied(slot, body, run, id, result.as_deref().map_err(Clone::clone)),
             Event::Overdue => self.answer_overdue(slot, body, run),
             Event::Wake(place) => self.wake(slot, body, run, place),
@@ -123,26 +126,32 @@ impl Inner {
     /// Reads the object's record, unless it is in memory.
     fn load(&self, slot: &Slot, body: &mut Body) -> Result<(), Error> {
         let mut before = None;
-        let unwritten = body.stored.as_ref().is_some_and(|stored| !stored.exists && !stored.in_memory);
-        if unwritten && self.storage.load(&slot.path)?.is_some() {
-            // Its parent has listed it since it was looked at, perhaps with another class.
+        let changes = || self.choices.changes(&self.storage, &slot.path);
+        let unwritten = body.stored.as_ref().filter(|stored| !stored.exists && !stored.in_memory);
+        if unwritten.is_some_and(|stored| stored.looked != changes()) {
+            // Its parent may have listed it since it was looked at, perhaps with another class.
             before = body.sleep().and_then(|(stored, _)| stored);
         }
         if body.stored.is_none() {
+            let looked = changes();
+            // Before storage: what is not chosen any more has become durable, or has failed.
+            let chosen = self.choices.class(&self.storage, &slot.path);
             let found = self.storage.load(&slot.path)?;
             let exists = found.is_some();
-            let record = match found {
-                Some(record) => record,
-                None => Record::new(self.class_of_new(&slot.path, body.spawned)?),
+            let record = match (found, chosen) {
+                (Some(record), _) => record,
+                (None, Some(class)) => Record::new(class),
+                (None, None) => Record::new(self.class_of_new(&slot.path, body.spawned)?),
             };
             let in_memory = self.registry.is_in_memory(&record.class);
             let mut stored = Stored::load(&self.storage, &slot.path, record, (exists, in_memory))?;
+            stored.looked = looked;
             if let Some(before) = before {
                 // What was handled of the inbox is handled, also where that is not durable yet.
                 stored.mail = before.mail;
                 stored.pending.keep_memory(before.pending);
             }
-            if !stored.pending.interrupted(self.start).is_empty() {
+            if stored.pending.interrupted(self.start).next().is_some() {
                 Self::post_later(slot, Event::Overdue);
             }
             body.stored = Some(stored);

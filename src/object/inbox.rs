@@ -4,11 +4,13 @@
 //! the first is durable, the target is told that there is mail; it reads on behind the last message that it has handled,
 //! because those between may still be on the disk.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::Mutex;
 use serde_json::value::RawValue;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Error;
 use super::attempt::Source;
@@ -16,15 +18,17 @@ use super::body::Body;
 use super::commit::Run;
 use super::errand::{Aside, Errand};
 use super::event::{Caller, Effect, Event};
+use super::faults::{Delivery, Fault};
 use super::instance::Input;
 use super::namespace::{Inner, Slot};
 use super::replies::any_pending;
 use crate::limits::{
-    DELIVERY_TICK, INBOX_BYTES, INBOX_MESSAGES, INTERRUPTED, LONGEST_WAIT, MESSAGE_BYTES, OUTBOX_MESSAGES, RUN_TIME,
+    DELIVERY_TICK, INBOX_BYTES, INBOX_MESSAGES, INBOXES_AT_ONCE, INBOXES_MISSED, INTERRUPTED, LONGEST_WAIT,
+    MESSAGE_BYTES, OUTBOX_BYTES, OUTBOX_MESSAGES, RUN_TIME,
 };
 use crate::path::ObjectPath;
 use crate::protocol::Code;
-use crate::storage::{Outcome, Position, Received, Seq, Storage};
+use crate::storage::{Backlog, Outcome, Position, Received, Seq, Storage};
 
 /// Inboxes that are found before others get a turn.
 const PAGE: usize = 256;
@@ -41,47 +45,50 @@ pub(super) struct Mail {
 #[derive(Debug, Default)]
 struct Outbox {
     /// Not less than there are.
-    waiting: u64,
+    waiting: Backlog,
     /// Those of the run that goes on.
-    fresh: u64,
+    fresh: Backlog,
     /// Those of runs that may not be durable, so that storage cannot count them.
-    undecided: VecDeque<(Seq, u64)>,
+    undecided: VecDeque<(Seq, Backlog)>,
     /// The last write set that was decided when storage counted; `None` before it has.
     counted: Option<Seq>,
 }
 
+/// Inboxes that are to be looked at again.
+pub(super) struct Undelivered {
+    /// Whether all are: those from before the start, too.
+    all: AtomicBool,
+    some: Mutex<BTreeSet<ObjectPath>>,
+    pub(super) places: Arc<Semaphore>,
+}
+
 impl Mail {
-    /// Whether another message may wait, beside those that the turn sends already.
+    /// Whether these messages may wait: what the turn sends, with the one that it is about to send.
     ///
     /// # Errors
-    /// `overloaded` when it may not; storage that cannot be read.
-    pub(super) fn admit(&mut self, storage: &Storage, path: &ObjectPath, sent: u64) -> Result<(), Error> {
+    /// `overloaded` when they may not; storage that cannot be read.
+    pub(super) fn admit(&mut self, storage: &Storage, path: &ObjectPath, sent: Backlog) -> Result<(), Error> {
         let counted = self.outbox.as_ref().filter(|outbox| outbox.counted.is_some());
-        let known = counted.map(|outbox| outbox.waiting + sent);
-        if known.is_some_and(|waiting| waiting < OUTBOX_MESSAGES) {
+        if counted.is_some_and(|outbox| outbox.check(path, sent).is_ok()) {
             return Ok(());
         }
         let outbox = self.outbox.get_or_insert_default();
         outbox.recount(storage, path)?;
-        if outbox.waiting + sent >= OUTBOX_MESSAGES {
-            let text = format!("outbox full: {path} has {OUTBOX_MESSAGES} messages that wait; the limit is that");
-            return Err(Error::new(Code::Overloaded, text));
-        }
-        Ok(())
+        outbox.check(path, sent)
     }
 
-    /// A turn that sent so many has succeeded.
-    pub(super) fn sent(&mut self, count: u64) {
-        if count > 0 {
+    /// A turn that sent these has succeeded.
+    pub(super) fn sent(&mut self, sent: Backlog) {
+        if sent.messages > 0 {
             let outbox = self.outbox.get_or_insert_default();
-            outbox.fresh += count;
-            outbox.waiting += count;
+            outbox.fresh += sent;
+            outbox.waiting += sent;
         }
     }
 
     /// What was sent since the last call is in this write set.
     pub(super) fn committed(&mut self, storage: &Storage, seq: Seq) {
-        if let Some(outbox) = self.outbox.as_mut().filter(|outbox| outbox.fresh > 0) {
+        if let Some(outbox) = self.outbox.as_mut().filter(|outbox| outbox.fresh.messages > 0) {
             outbox.forget_decided(storage);
             outbox.undecided.push_back((seq, std::mem::take(&mut outbox.fresh)));
         }
@@ -97,10 +104,25 @@ impl Outbox {
         }
         // Before storage counts: what becomes durable in between counts twice, and nothing is missed.
         self.forget_decided(storage);
-        let undecided: u64 = self.undecided.iter().map(|(_, count)| count).sum();
-        self.waiting = storage.outbox(path, OUTBOX_MESSAGES)? + undecided + self.fresh;
-        self.counted = decided;
+        let mut waiting = storage.outbox(path, OUTBOX_MESSAGES)?;
+        self.undecided.iter().for_each(|(_, undecided)| waiting += *undecided);
+        waiting += self.fresh;
+        (self.waiting, self.counted) = (waiting, decided);
         Ok(())
+    }
+
+    fn check(&self, path: &ObjectPath, more: Backlog) -> Result<(), Error> {
+        let mut waiting = self.waiting;
+        waiting += more;
+        let Backlog { messages, bytes } = waiting;
+        let bound = if messages > OUTBOX_MESSAGES {
+            format!("{messages} messages that wait; the limit is {OUTBOX_MESSAGES}")
+        } else if bytes > OUTBOX_BYTES {
+            format!("{bytes} bytes of messages that wait; the limit is {OUTBOX_BYTES}")
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(Code::Overloaded, format!("outbox full: {path} would have {bound}")))
     }
 
     fn forget_decided(&mut self, storage: &Storage) {
@@ -108,28 +130,73 @@ impl Outbox {
     }
 }
 
+impl Undelivered {
+    pub(super) fn new() -> Self {
+        let places = Arc::new(Semaphore::new(INBOXES_AT_ONCE));
+        Self { all: AtomicBool::new(true), some: Mutex::default(), places }
+    }
+
+    /// Has every inbox looked at, soon.
+    pub(super) fn look_at_all(&self) {
+        self.all.store(true, Ordering::Release);
+    }
+
+    /// Has one inbox looked at, soon.
+    pub(super) fn look_at(&self, path: &ObjectPath) {
+        let mut some = self.some.lock();
+        if some.len() < INBOXES_MISSED {
+            some.insert(path.clone());
+        } else {
+            self.look_at_all();
+        }
+    }
+
+    /// How many are to be looked at again, unless all are.
+    #[cfg(test)]
+    pub(super) fn missed(&self) -> Option<usize> {
+        (!self.all.load(Ordering::Acquire)).then(|| self.some.lock().len())
+    }
+
+    /// A place among those that are told at once, when there is one.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed.
+        Arc::clone(&self.places).acquire_owned().await.ok()
+    }
+}
+
 impl Inner {
     /// Tells an object that there is mail, unless that is waiting for it already.
     pub(super) fn notify(self: &Arc<Self>, path: &ObjectPath) {
+        self.notify_at(path, None);
+    }
+
+    /// The same; the place is given back when the object has looked.
+    fn notify_at(self: &Arc<Self>, path: &ObjectPath, mut place: Option<OwnedSemaphorePermit>) {
+        match self.services.faults.of(Delivery::Notice) {
+            Some(Fault::Lost) => return self.undelivered.look_at(path),
+            Some(Fault::Again(after)) => {
+                let path = path.clone();
+                self.repeat(after, move |namespace| namespace.notify(&path));
+            }
+            Some(Fault::Full) | None => {}
+        }
         loop {
             let slot = self.slot(path);
             if slot.mail.swap(true, Ordering::AcqRel) {
                 return;
             }
-            match self.post_to(&slot, Event::Inbox) {
+            match self.post_to(&slot, Event::Inbox(place)) {
                 Aside::Taken => return,
-                Aside::Gone(_) => self.forget(&slot),
+                Aside::Gone(event) => {
+                    self.forget(&slot);
+                    place = if let Event::Inbox(place) = event { place } else { None };
+                }
                 Aside::Full(_) => {
                     slot.mail.store(false, Ordering::Release);
-                    return self.sweep_inboxes();
+                    return self.undelivered.look_at(path);
                 }
             }
         }
-    }
-
-    /// Has every inbox looked at, soon.
-    pub(super) fn sweep_inboxes(&self) {
-        self.sweep.store(true, Ordering::Release);
     }
 
     /// Handles what waits in an object's inbox, up to a bound: what is left brings another event.
@@ -140,12 +207,12 @@ impl Inner {
             Ok(found) => found,
             Err(error) => {
                 tracing::error!(path = %slot.path, %error, "an inbox cannot be read");
-                return self.sweep_inboxes();
+                return self.undelivered.look_at(&slot.path);
             }
         };
         if let Err(error) = self.activate(slot, body, run) {
             tracing::warn!(path = %slot.path, %error, "messages wait: the object cannot be activated");
-            return self.sweep_inboxes();
+            return self.undelivered.look_at(&slot.path);
         }
         let bytes: usize = found.iter().map(|received| received.message.len()).sum();
         let mut more = found.len() == INBOX_MESSAGES || bytes + MESSAGE_BYTES > INBOX_BYTES;
@@ -232,7 +299,7 @@ impl Inner {
             match self.storage.inboxes(after.as_ref(), PAGE) {
                 Ok(found) => {
                     for path in &found {
-                        self.notify(path);
+                        self.notify_at(path, self.undelivered.place().await);
                     }
                     let Some(last) = found.last() else { return true };
                     after = Some(last.clone());
@@ -245,6 +312,21 @@ impl Inner {
             tokio::task::yield_now().await;
         }
     }
+
+    /// Tells everybody again who could not be told, or could not read what waits.
+    async fn notify_missed(self: &Arc<Self>) {
+        let all = self.undelivered.all.swap(false, Ordering::AcqRel);
+        let missed = std::mem::take(&mut *self.undelivered.some.lock());
+        if all {
+            if !self.notify_all().await {
+                self.undelivered.look_at_all();
+            }
+            return;
+        }
+        for path in &missed {
+            self.notify_at(path, self.undelivered.place().await);
+        }
+    }
 }
 
 /// Delivers what waits from before the start, and later what could not be delivered at its time; for as long as it is
@@ -255,9 +337,8 @@ pub(super) async fn deliver(namespace: Arc<Inner>) {
     namespace.interrupt().await;
     loop {
         tick.tick().await;
-        let sweep = namespace.storage.status().ready && namespace.sweep.swap(false, Ordering::AcqRel);
-        if sweep && !namespace.notify_all().await {
-            namespace.sweep_inboxes();
+        if namespace.storage.status().ready {
+            namespace.notify_missed().await;
         }
     }
 }

@@ -162,6 +162,22 @@ impl Definition {
         })
     }
 
+    /// Whether what a turn leaves can be read again. JSON writes NaN and the infinities as `null`, so only what has one is
+    /// looked at.
+    ///
+    /// # Errors
+    /// `internal`: it would be lost.
+    pub(crate) fn check(&self, saved: &[u8]) -> Result<(), Error> {
+        if !std::str::from_utf8(saved).is_ok_and(|text| text.contains("null")) {
+            return Ok(());
+        }
+        let read = catch_unwind(AssertUnwindSafe(|| (self.make)(Some(saved)).map(drop)));
+        read.unwrap_or_else(|_| Err(Error::panicked())).map_err(|error| {
+            let what = "the value would be saved as JSON that cannot be read again (NaN and infinities become null)";
+            Error::internal(format!("class `{}`: {what}: {error}", self.name))
+        })
+    }
+
     /// Whether turns of this class may hold up others.
     pub(crate) fn is_long(&self) -> bool {
         self.wary.load(Ordering::Relaxed) > 0

@@ -20,6 +20,8 @@ use crate::protocol::Code;
 /// A job that is to be started.
 pub(crate) struct Assignment {
     pub(super) id: u64,
+    /// What to call it.
+    pub(super) who: Box<str>,
     pub(super) work: Work,
     pub(super) timeout: Duration,
     pub(super) place: OwnedSemaphorePermit,
@@ -52,12 +54,11 @@ impl Running {
         }
     }
 
-    /// Those of a subtree that is being deleted.
-    pub(super) fn cancel_below(&self, subtree: &ObjectPath) {
-        let mut tokens = self.tokens.lock();
+    /// Those of a subtree.
+    pub(super) fn below(&self, subtree: &ObjectPath) -> Vec<(ObjectPath, u64)> {
+        let tokens = self.tokens.lock();
         let below = tokens.range((subtree.clone(), 0)..).map(|(key, _)| key.clone());
-        let keys: Vec<_> = below.take_while(|(path, _)| subtree.contains(path)).collect();
-        keys.into_iter().filter_map(|key| tokens.remove(&key)).for_each(|token| token.cancel());
+        below.take_while(|(path, _)| subtree.contains(path)).collect()
     }
 
     /// How many are under way.
@@ -80,7 +81,7 @@ impl Running {
 impl Inner {
     /// Starts a job; its object is told what came of it, unless it was cancelled.
     pub(super) fn start(self: &Arc<Self>, slot: &Arc<Slot>, assignment: Assignment) {
-        let Assignment { id, work, timeout, place } = assignment;
+        let Assignment { id, who, work, timeout, place } = assignment;
         let token = self.jobs.stopping.child_token();
         self.jobs.tokens.lock().insert((slot.path.clone(), id), token.clone());
         let (namespace, caller) = (Arc::clone(self), slot.path.clone());
@@ -88,7 +89,9 @@ impl Inner {
             let result = tokio::select! {
                 biased;
                 () = token.cancelled() => None,
-                result = tokio::time::timeout(timeout, namespace.guarded(work)) => Some(result.unwrap_or(Err(Error::timed_out()))),
+                result = tokio::time::timeout(timeout, namespace.guarded(work)) => {
+                    Some(result.unwrap_or_else(|_| Err(Error::timed_out(who))))
+                }
             };
             drop(place);
             namespace.jobs.tokens.lock().remove(&(caller.clone(), id));

@@ -19,10 +19,13 @@ use tokio_util::task::TaskTracker;
 
 use super::Error;
 use super::body::Body;
+use super::choices::Choices;
 use super::deferred::Deferrals;
+use super::doing::Doing;
 use super::errand::Errands;
 use super::event::Event;
 use super::idle::Idle;
+use super::inbox::Undelivered;
 use super::jobs::Running;
 use super::pulse::Pulse;
 use super::registry::Registry;
@@ -73,18 +76,20 @@ pub(crate) struct Inner {
     pub(super) start: u64,
     pub(super) jobs: Running,
     pub(super) deferred: Deferrals,
-    /// Whether inboxes are to be looked at: those from before the start, and what could not be delivered since.
-    pub(super) sweep: AtomicBool,
+    pub(super) choices: Arc<Choices>,
+    pub(super) undelivered: Undelivered,
     pub(super) metrics: Metrics,
     tasks: TaskTracker,
     /// Where turns run that no edge runs: the writer, which wakes them, is no thread of it.
     runtime: Handle,
 }
 
+type Mailbox = Core<Event, Box<Body>>;
+
 /// The place of one object in memory.
 pub(crate) struct Slot {
     pub(super) path: ObjectPath,
-    pub(super) core: Mutex<Core<Event, Box<Body>>>,
+    pub(super) core: Mutex<Mailbox>,
     /// What is to be done behind its commits.
     pub(super) errands: Mutex<Errands>,
     /// Whether an [`Event::Inbox`] waits in the mailbox.
@@ -99,6 +104,8 @@ pub(crate) struct Slot {
     pub(super) last_event: AtomicU64,
     /// Whether an [`Event::Wake`] waits in the mailbox.
     pub(super) waking: AtomicBool,
+    /// What its turn is doing.
+    pub(super) doing: Doing,
     namespace: std::sync::Weak<Inner>,
 }
 
@@ -159,7 +166,8 @@ impl Inner {
             services,
             jobs: Running::new(),
             deferred: Deferrals::default(),
-            sweep: AtomicBool::new(true),
+            choices: Choices::new(),
+            undelivered: Undelivered::new(),
             metrics,
             tasks,
             runtime: Handle::current(),
@@ -201,6 +209,7 @@ impl Inner {
                     watched: AtomicBool::new(false),
                     last_event: AtomicU64::new(0),
                     waking: AtomicBool::new(false),
+                    doing: Doing::default(),
                     namespace: Arc::downgrade(self),
                 });
                 self.index.lock().insert(path.clone());
@@ -222,8 +231,7 @@ impl Inner {
         {
             let mut core = slot.core.lock();
             while let Some(event) = events.pop_front() {
-                let room = event.room();
-                let (event, refused) = match core.post(event, room) {
+                let (event, refused) = match self.put(slot, &mut core, event) {
                     Posted::Run(taken) => {
                         body = Some(taken);
                         continue;
@@ -246,6 +254,15 @@ impl Inner {
         offered
     }
 
+    /// Puts an event into a mailbox.
+    pub(super) fn put(&self, slot: &Slot, core: &mut Mailbox, event: Event) -> Posted<Event, Box<Body>> {
+        if self.services.faults.fills(&slot.path, &event) && core.life() == Life::Alive {
+            return Posted::Full(event);
+        }
+        let room = event.room();
+        core.post(event, room)
+    }
+
     /// Posts one event to a path; a full mailbox refuses it, which its sender is told.
     pub(super) fn post(self: &Arc<Self>, path: &ObjectPath, event: Event) {
         let mut events = VecDeque::from([event]);
@@ -259,7 +276,8 @@ impl Inner {
                 }
                 Offered::Full => {
                     self.metrics.overloaded.inc();
-                    let refused = events.into_iter().filter_map(|event| event.refuse(Error::overloaded())).collect();
+                    let refused =
+                        events.into_iter().filter_map(|event| event.refuse(Error::overloaded(path))).collect();
                     return self.release(&slot, refused, Seq::NONE);
                 }
             }

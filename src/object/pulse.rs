@@ -12,7 +12,7 @@ use std::thread::{self, Thread};
 use std::time::Instant;
 
 use super::namespace::Inner;
-use crate::limits::LONG_TURN;
+use crate::limits::{ENDLESS_TURN, LONG_TURN};
 
 #[derive(Default)]
 pub(super) struct Pulse {
@@ -38,15 +38,26 @@ impl Pulse {
     }
 
     /// Wakes a worker after turns began, at most once in [`LONG_TURN`].
-    fn watch(&self, wake_worker: impl Fn()) {
+    ///
+    /// For as long as turns run, `look` is called once in [`ENDLESS_TURN`]; it answers whether any does.
+    fn watch(&self, wake_worker: impl Fn(), look: impl Fn() -> bool) {
         if self.watcher.set(thread::current()).is_err() {
             return;
         }
+        let (mut run, mut looked) = (false, Instant::now());
         while !self.stopped.load(Ordering::SeqCst) {
+            if run && looked.elapsed() >= ENDLESS_TURN {
+                (run, looked) = (look(), Instant::now());
+            }
             if !self.due.load(Ordering::SeqCst) {
-                thread::park();
+                if run {
+                    thread::park_timeout(ENDLESS_TURN);
+                } else {
+                    thread::park();
+                }
                 continue;
             }
+            run = true;
             let until = Instant::now() + LONG_TURN;
             while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
                 && !self.stopped.load(Ordering::SeqCst)
@@ -74,7 +85,8 @@ impl Drop for Stop {
 pub(super) async fn attend(namespace: Arc<Inner>) {
     let _stop = Stop(Arc::clone(&namespace));
     let watched = Arc::clone(&namespace);
-    let watching = namespace.spawn_blocking(move || watched.pulse.watch(|| drop(watched.spawn(async {}))));
+    let watching = namespace
+        .spawn_blocking(move || watched.pulse.watch(|| drop(watched.spawn(async {})), || watched.look_at_turns()));
     if let Err(error) = watching.await {
         tracing::error!(%error, "nobody attends to sockets during long turns any more");
     }

@@ -41,6 +41,9 @@ pub(super) struct Waiting {
     pub(super) hops: u8,
     /// JSON of whoever asked.
     pub(super) note: Box<str>,
+    /// What is to answer, as people call it.
+    #[serde(default)]
+    pub(super) who: Box<str>,
 }
 
 /// The answers that one object waits for, as of its last turn.
@@ -77,8 +80,9 @@ impl Questions {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    fn expired(&self, now: u64) -> impl Iterator<Item = u64> {
-        self.deadlines.iter().take_while(move |(deadline, _)| *deadline <= now).map(|(_, id)| *id)
+    fn expired(&self, now: u64) -> impl Iterator<Item = (u64, &str)> {
+        let expired = self.deadlines.iter().take_while(move |(deadline, _)| *deadline <= now);
+        expired.map(|(_, id)| (*id, self.waiting.get(id).map_or("", |waiting| &*waiting.who)))
     }
 }
 
@@ -154,15 +158,17 @@ impl Pending {
         self.memory.as_ref()?.next_deadline()
     }
 
-    /// Those whose time is up, the first one first: rows by the clock, the others by that of the timeouts.
-    pub(super) fn expired(&self, clock: u64, timeouts: u64) -> Vec<u64> {
-        let memory = self.memory.iter().flat_map(|memory| memory.expired(timeouts));
-        self.rows.expired(clock).chain(memory).collect()
+    /// Those whose time is up, the first one first: rows by the clock, the others by that of the timeouts. With who was to
+    /// answer.
+    pub(super) fn expired(&self, clock: u64, timeouts: u64) -> impl Iterator<Item = (u64, &str)> {
+        let memory = self.memory.iter().flat_map(move |memory| memory.expired(timeouts));
+        self.rows.expired(clock).chain(memory)
     }
 
-    /// Those that an earlier start of the server was to answer, and nobody will.
-    pub(super) fn interrupted(&self, start: u64) -> Vec<u64> {
-        self.rows.waiting.iter().filter(|(_, waiting)| waiting.start != start).map(|(id, _)| *id).collect()
+    /// Those that an earlier start of the server was to answer, and nobody will. With who was to answer.
+    pub(super) fn interrupted(&self, start: u64) -> impl Iterator<Item = (u64, &str)> {
+        let interrupted = self.rows.waiting.iter().filter(move |(_, waiting)| waiting.start != start);
+        interrupted.map(|(id, waiting)| (*id, &*waiting.who))
     }
 
     /// Takes over what another memory of the object waits for.
@@ -267,8 +273,8 @@ impl Inner {
         // It has come out of the queue, or is not needed any more; the end of the run makes another.
         body.timeout = None;
         let Some(stored) = &body.stored else { return };
-        let interrupted = stored.pending.interrupted(self.start).into_iter().map(|id| (id, Error::interrupted()));
-        let expired = stored.pending.expired(now, self.timeouts.now()).into_iter().map(|id| (id, Error::timed_out()));
+        let interrupted = stored.pending.interrupted(self.start).map(|(id, who)| (id, Error::interrupted(who)));
+        let expired = stored.pending.expired(now, self.timeouts.now()).map(|(id, who)| (id, Error::timed_out(who)));
         let overdue: Vec<_> = interrupted.chain(expired).collect();
         for (id, error) in overdue {
             if run.is_full() {

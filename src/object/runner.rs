@@ -56,9 +56,9 @@ impl Inner {
                 // Looking at a path leaves nothing behind, not even memory.
                 Next::Rest if leaving => return self.leave(slot),
                 Next::Rest => return self.idle.touch(slot),
-                Next::Dead(body) => {
+                Next::Dead(body, events) => {
                     let end = self.end_of(slot);
-                    self.bury(slot, Vec::new(), Some(body), end);
+                    self.bury(slot, events, Some(body), end);
                     return;
                 }
                 Next::Run(taken, events) => {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::Error;
+use super::{Error, Faults};
 use crate::auth::Auth;
 use crate::clock::{Clock, Random};
 use crate::protocol::Code;
@@ -27,6 +27,8 @@ pub struct Services {
     pub jobs: Jobs,
     /// What [`Turn::http`](super::Turn::http) sends.
     pub http: Http,
+    /// What goes wrong on the way to an object; nothing, but in a simulation.
+    pub faults: Faults,
 }
 
 impl Default for Services {
@@ -38,6 +40,7 @@ impl Default for Services {
             auth: Auth::default(),
             jobs: Jobs::default(),
             http: Http::default(),
+            faults: Faults::default(),
         }
     }
 }

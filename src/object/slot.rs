@@ -60,8 +60,8 @@ pub(crate) enum Next<E, B> {
     Run(B, Vec<E>),
     /// Nothing to do: the body is back in the slot.
     Rest,
-    /// The slot was deleted; the body's sockets are to be closed.
-    Dead(B),
+    /// The slot was deleted: these events are to be refused, and the body's sockets closed.
+    Dead(B, Vec<E>),
 }
 
 #[derive(Debug)]
@@ -123,7 +123,7 @@ impl<E, B> Core<E, B> {
         debug_assert!(self.running);
         if self.life != Life::Alive {
             self.running = false;
-            return Next::Dead(body);
+            return Next::Dead(body, self.mailbox.drain(..).collect());
         }
         if self.mailbox.is_empty() {
             self.running = false;
@@ -136,10 +136,11 @@ impl<E, B> Core<E, B> {
 
     /// The runner cannot go on now (storage has no room, an earlier commit is undecided): it lays the body down and stays
     /// responsible; events it has taken go back to the front.
-    pub(crate) fn park(&mut self, body: B, events: Vec<E>) -> Option<(B, Vec<E>)> {
+    pub(crate) fn park(&mut self, body: B, mut events: Vec<E>) -> Option<(B, Vec<E>)> {
         debug_assert!(self.running);
         if self.life != Life::Alive {
             self.running = false;
+            events.extend(self.mailbox.drain(..));
             return Some((body, events));
         }
         for event in events.into_iter().rev() {
@@ -152,6 +153,11 @@ impl<E, B> Core<E, B> {
     /// Takes up a body that was laid down.
     pub(crate) fn resume(&mut self) -> Option<B> {
         if self.running && self.life == Life::Alive { self.body.take() } else { None }
+    }
+
+    /// Whether a runner is at it, and does not wait.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running && self.body.is_none()
     }
 
     /// Whether nobody runs it and no event waits: then its memory may go, if its last write is durable.
@@ -169,16 +175,14 @@ impl<E, B> Core<E, B> {
         Some(body)
     }
 
-    /// Marks the slot dead: from here on nothing of it is written. Gives back the waiting events, and the body unless a
-    /// runner has it (which then finds out by [`Core::next`] or [`Core::life`]).
+    /// Marks the slot dead: from here on nothing of it is written. Gives back the waiting events and the body. If a runner has
+    /// that, it finds out by [`Core::next`] or [`Core::life`], and the events are for it: behind those that it has taken.
     pub(crate) fn kill(&mut self) -> (Vec<E>, Option<B>) {
         debug_assert_eq!(self.life, Life::Alive);
         self.life = Life::Deleting;
-        let body = self.body.take();
-        if body.is_some() {
-            self.running = false;
-        }
-        (self.mailbox.drain(..).collect(), body)
+        let Some(body) = self.body.take() else { return (Vec::new(), None) };
+        self.running = false;
+        (self.mailbox.drain(..).collect(), Some(body))
     }
 
     /// Says how the deletion ended.

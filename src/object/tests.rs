@@ -2,9 +2,13 @@
 
 mod alarms;
 mod broadcast;
+mod choices;
+mod ends;
 mod memory;
+mod promises;
 mod resets;
 mod sockets;
+mod stepped;
 mod storage_api;
 mod talk;
 

@@ -22,6 +22,7 @@ use super::attempt::Source;
 use super::body::{Body, Stored};
 use super::commit::{Changed, Run};
 use super::event::Event;
+use super::faults::{Delivery, Fault};
 use super::inbox::Mail;
 use super::instance::Input;
 use super::namespace::{Inner, Slot};
@@ -51,6 +52,7 @@ impl Stored {
             state_bytes,
             exists,
             in_memory,
+            looked: 0,
             children: None,
             rows,
             mail: Mail::default(),
@@ -103,6 +105,20 @@ fn load_runtime(storage: &Storage, path: &ObjectPath) -> Result<(Timers, Pending
 impl Inner {
     /// Has an object look for what is due; its turns run here, unless somebody runs it.
     pub(super) fn post_wake(self: &Arc<Self>, path: &ObjectPath, place: OwnedSemaphorePermit) {
+        match self.services.faults.of(Delivery::Wake) {
+            // It is told again, as it stays due.
+            Some(Fault::Lost) => return,
+            Some(Fault::Again(after)) => {
+                let path = path.clone();
+                self.repeat(after, move |namespace| {
+                    let place = Arc::clone(&namespace.wakes.places).try_acquire_owned();
+                    if let Ok(place) = place {
+                        namespace.post_wake(&path, place);
+                    }
+                });
+            }
+            Some(Fault::Full) | None => {}
+        }
         let mut event = Event::Wake(place);
         loop {
             let slot = self.slot(path);

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use tempfile::TempDir;
@@ -15,12 +14,14 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::client::Client;
-use super::{Check, Outcome, Random, Step};
+use super::troubles::Troubles;
+use super::world::World;
+use super::{Outcome, Random, Simulation, Step};
 use crate::auth::Auth;
 use crate::clock::{Clock, Random as Entropy};
 use crate::limits::{SIM_OBJECT_BYTES, SIM_OBJECTS, SIM_PATIENCE};
 use crate::metrics::Metrics;
-use crate::object::{Error, Namespace, Options, Registry, Services};
+use crate::object::{Error, Namespace, Options, Services};
 use crate::path::ObjectPath;
 use crate::protocol::Code;
 use crate::storage::{self, Fate, Stepper, Storage};
@@ -62,83 +63,12 @@ impl Drop for Open {
     }
 }
 
-/// What every start of one simulation has in common.
-pub(super) struct Setting<'a> {
-    pub(super) seed: u64,
-    pub(super) registry: &'a dyn Fn(&Metrics) -> Registry,
-    pub(super) auth: Auth,
-}
-
-/// What a check looks at: the server after everything has come to rest, and what was said on the way.
-pub struct World<'a> {
-    life: &'a Life,
-    steps: &'a [Step],
-    outcomes: &'a BTreeMap<usize, Outcome>,
-    clients: &'a Mutex<BTreeMap<u32, Client>>,
-}
-
-impl World<'_> {
-    /// Calls a method now.
-    ///
-    /// # Errors
-    /// What the object answers, as text.
-    pub fn call<T: Serialize>(&self, path: &str, method: &str, payload: T) -> Result<Value, String> {
-        let payload = to_raw_value(&payload).map_err(|error| error.to_string())?;
-        let path = ObjectPath::parse(path).map_err(|error| error.to_string())?;
-        let answer = self.life.finish(self.life.namespace.call(&path, method, payload))?;
-        let answer = answer.map_err(|error| error.to_string())?;
-        serde_json::from_slice(&answer).map_err(|error| error.to_string())
-    }
-
-    /// The paths that exist at and below one, in order.
-    ///
-    /// # Errors
-    /// Storage cannot be read.
-    pub fn objects(&self, prefix: &str) -> Result<Vec<String>, String> {
-        let prefix = ObjectPath::parse(prefix).map_err(|error| error.to_string())?;
-        let listed = self.life.namespace.list(&prefix, None, usize::MAX).map_err(|error| error.to_string())?;
-        Ok(listed.into_iter().map(|object| object.path).collect())
-    }
-
-    /// Every call and deletion that was made, with what came of it.
-    pub fn history(&self) -> impl Iterator<Item = (&Step, &Outcome)> {
-        self.outcomes.iter().map(|(index, outcome)| (&self.steps[*index], outcome))
-    }
-
-    /// Every step in order, and of a call or a deletion what came of it. Behind [`Step::Settle`] and [`Step::Crash`] whatever
-    /// was asked before has ended.
-    pub fn timeline(&self) -> impl Iterator<Item = (&Step, Option<&Outcome>)> {
-        self.steps.iter().enumerate().map(|(index, step)| (step, self.outcomes.get(&index)))
-    }
-
-    /// How many calls and deletions were made.
-    pub fn asked(&self) -> usize {
-        self.outcomes.len()
-    }
-
-    /// The answers to those that were acknowledged.
-    pub fn answers(&self) -> impl Iterator<Item = (&Step, &Value)> {
-        self.history().filter_map(|(step, outcome)| match outcome {
-            Outcome::Answered(answer) => Some((step, answer)),
-            Outcome::Refused(_) | Outcome::Unknown => None,
-        })
-    }
-
-    /// The frames that a client has read of the socket it opened last, and the code it was closed with.
-    pub fn frames(&self, client: u32) -> (Vec<String>, Option<u16>) {
-        let mut clients = self.clients.lock();
-        let Some(client) = clients.get_mut(&client) else { return (Vec::new(), None) };
-        let _context = self.life.runtime.enter();
-        client.read();
-        (client.frames.clone(), client.closed)
-    }
-}
-
 /// One start of the server, until it dies.
-struct Life {
-    runtime: Runtime,
-    namespace: Namespace,
+pub(super) struct Life {
+    pub(super) runtime: Runtime,
+    pub(super) namespace: Namespace,
     disk: Arc<Mutex<Disk>>,
+    troubles: Arc<Troubles>,
     began: Instant,
 }
 
@@ -158,7 +88,7 @@ impl Disk {
 }
 
 impl Life {
-    fn start(data: &Path, seed: u64, elapsed: Duration, setting: &Setting<'_>) -> Self {
+    fn start(data: &Path, seed: u64, elapsed: Duration, simulation: &Simulation) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -171,11 +101,14 @@ impl Life {
         let (storage, stepper) = Storage::stepped(options, &metrics).expect("storage opens");
         let began = Instant::now();
         let before = BEGIN + u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let troubles = Troubles::new(seed);
         let services = Services {
             clock: Clock::from_fn(move || before + u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)),
             random: Entropy::seeded(seed),
-            auth: setting.auth.clone(),
-            ..Services::default()
+            auth: Auth::new(&simulation.auth),
+            jobs: simulation.jobs.clone(),
+            http: simulation.http.clone(),
+            faults: troubles.faults(),
         };
         let limit = SIM_OBJECTS;
         let options = Options {
@@ -185,7 +118,7 @@ impl Life {
             objects: limit,
             sockets: 10_000,
         };
-        let registry = (setting.registry)(&metrics);
+        let registry = simulation.registry(&metrics);
         let namespace = Namespace::new(storage.clone(), registry, options, metrics, services, &TaskTracker::new());
         runtime.spawn(namespace.hibernation());
         runtime.spawn(namespace.alarms());
@@ -193,11 +126,11 @@ impl Life {
         let disk = Arc::new(Mutex::new(Disk { stepper, random: Random::new(seed ^ 0x00d1_5c00), fate: None }));
         runtime.spawn(spin(Arc::clone(&disk)));
         drop(context);
-        Self { runtime, namespace, disk, began }
+        Self { runtime, namespace, disk, troubles, began }
     }
 
     /// Waits for something that must not take for ever.
-    fn finish<T>(&self, what: impl Future<Output = T>) -> Result<T, String> {
+    pub(super) fn finish<T>(&self, what: impl Future<Output = T>) -> Result<T, String> {
         let waited = self.runtime.block_on(async { tokio::time::timeout(SIM_PATIENCE, what).await });
         waited.map_err(|_| format!("nobody answered within {SIM_PATIENCE:?}"))
     }
@@ -227,14 +160,14 @@ fn directory() -> std::io::Result<TempDir> {
 }
 
 /// Runs the steps, then the check.
-pub(super) fn run(setting: &Setting<'_>, steps: &[Step], check: Option<&Check>) -> Result<(), String> {
-    let seed = setting.seed;
+pub(super) fn run(simulation: &Simulation, steps: &[Step]) -> Result<(), String> {
+    let seed = simulation.seed;
     let data = directory().map_err(|error| format!("no directory for the data: {error}"))?;
     let mut random = Random::new(seed ^ 0x5c4e_d01e);
     let outcomes = Outcomes::default();
     let clients = Mutex::new(BTreeMap::new());
     let (mut lives, mut elapsed) = (0, Duration::ZERO);
-    let mut life = Life::start(data.path(), seed, elapsed, setting);
+    let mut life = Life::start(data.path(), seed, elapsed, simulation);
     for (index, step) in steps.iter().enumerate() {
         if *step == Step::Crash {
             elapsed += life.elapsed();
@@ -245,7 +178,7 @@ pub(super) fn run(setting: &Setting<'_>, steps: &[Step], check: Option<&Check>) 
             }
             drop(life);
             lives += 1;
-            life = Life::start(data.path(), seed.wrapping_add(lives), elapsed, setting);
+            life = Life::start(data.path(), seed.wrapping_add(lives), elapsed, simulation);
         } else {
             take(&life, index, step, &mut random, &outcomes, &clients)?;
         }
@@ -253,7 +186,8 @@ pub(super) fn run(setting: &Setting<'_>, steps: &[Step], check: Option<&Check>) 
     settle(&life, &outcomes)?;
     // A fault that nothing has met is not for the check.
     life.disk.lock().fate = None;
-    let Some(check) = check else { return Ok(()) };
+    life.troubles.forget();
+    let Some(check) = &simulation.check else { return Ok(()) };
     let outcomes = outcomes.lock().outcomes.clone();
     check(&World { life: &life, steps, outcomes: &outcomes, clients: &clients })
 }
@@ -266,7 +200,8 @@ fn take(
     outcomes: &Outcomes,
     clients: &Mutex<BTreeMap<u32, Client>>,
 ) -> Result<(), String> {
-    let parse = |path: &str| ObjectPath::parse(path).map_err(|error| format!("{path}: {error}"));
+    let with =
+        |client: &u32, say: &mut dyn FnMut(&mut Client)| clients.lock().get_mut(client).into_iter().for_each(say);
     let yields = random.below(8);
     let context = life.runtime.enter();
     match step {
@@ -284,16 +219,14 @@ fn take(
             let delete = async move { namespace.delete(&path).await.map(|()| Value::Null) };
             life.runtime.spawn(note(delete, index, outcomes));
         }
-        Step::Connect { client, path } => {
-            let path = parse(path)?;
-            clients.lock().remove(client);
-            if let Some(socket) = Client::open(&life.namespace, &path) {
-                clients.lock().insert(*client, socket);
-            }
-        }
-        Step::Send { client, text } => clients.lock().get_mut(client).into_iter().for_each(|client| client.send(text)),
-        Step::Read { client } => clients.lock().get_mut(client).into_iter().for_each(Client::read),
+        Step::Connect { .. } | Step::Upgrade { .. } => connect(life, step, clients)?,
+        Step::Send { client, text } => with(client, &mut |client| client.send(text)),
+        Step::Read { client } => with(client, &mut Client::read),
+        Step::Close { client, code } => with(client, &mut |client| client.close(*code)),
         Step::Vanish { client } => drop(clients.lock().remove(client)),
+        Step::Lose => life.troubles.lose(),
+        Step::Repeat => life.troubles.repeat(),
+        Step::FullMailbox { path } => life.troubles.fill(parse(path)?),
         Step::CommitFails => {
             life.disk.lock().fate = Some(if random.one_in(2) { Fate::Lost } else { Fate::Applied });
         }
@@ -309,6 +242,27 @@ fn take(
                 tokio::task::yield_now().await;
             }
         }),
+    }
+    Ok(())
+}
+
+fn parse(path: &str) -> Result<ObjectPath, String> {
+    ObjectPath::parse(path).map_err(|error| format!("{path}: {error}"))
+}
+
+/// Opens a client's socket.
+fn connect(life: &Life, step: &Step, clients: &Mutex<BTreeMap<u32, Client>>) -> Result<(), String> {
+    let (client, uri, headers) = match step {
+        Step::Connect { client, path } => (client, path, &[][..]),
+        Step::Upgrade { client, path, headers } => (client, path, &headers[..]),
+        _ => return Ok(()),
+    };
+    let path = parse(uri.split('?').next().unwrap_or_default())?;
+    let request = headers.iter().fold(http::Request::get(uri), |request, (name, value)| request.header(name, value));
+    let request = request.body(()).map_err(|error| format!("{step:?}: {error}"))?;
+    clients.lock().remove(client);
+    if let Some(socket) = Client::open(&life.namespace, &path, request) {
+        clients.lock().insert(*client, socket);
     }
     Ok(())
 }

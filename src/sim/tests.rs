@@ -1,12 +1,14 @@
 //! The simulation itself: it repeats, it finds what is broken, and it says so in few steps.
 
 mod alarms;
+mod faults;
 mod history;
 mod memory;
 mod talk;
 mod tree;
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,13 @@ use serde_json::value::RawValue;
 
 use super::*;
 use crate::object::{Error, Turn, json, unknown_method};
+use crate::protocol::Change;
+
+/// So many seeds, or as many as `FLEET_SEEDS` says.
+fn seeds(usual: u64) -> Range<u64> {
+    let asked = std::env::var("FLEET_SEEDS").ok().map(|seeds| seeds.parse().expect("FLEET_SEEDS is a number"));
+    0..asked.unwrap_or(usual)
+}
 
 /// Counts; `forget` loses what was acknowledged, as broken code would.
 #[derive(Default, Serialize, Deserialize)]
@@ -36,6 +45,7 @@ impl Class for Counter {
                 return Err(Error::internal("the row and the value disagree"));
             }
             "get" => {}
+            "publish" => turn.publish(Change::field("count", self.count)),
             "forgetful" => {
                 self.unsaved += 1;
                 // Without a row it would not exist, and be forgotten at once.
@@ -55,7 +65,9 @@ impl Class for Counter {
 
 fn draw(random: &mut Random) -> Step {
     let path = *random.pick(&["/a", "/a/b", "/c"]);
-    match random.below(30) {
+    match random.below(33) {
+        30 => Step::FullMailbox { path: path.to_owned() },
+        31 => Step::Close { client: 1, code: 1000 },
         0 => Step::Crash,
         1 => Step::CommitFails,
         2 => Step::Pass { ms: 1 + random.below(15_000) },
@@ -87,7 +99,7 @@ fn nothing_is_lost(world: &World<'_>, sent: u64) -> Result<(), String> {
 
 #[test]
 fn ob4_st4_nothing_acknowledged_is_lost_whatever_fails() {
-    Simulation::seeds(0..300, |seed| {
+    Simulation::seeds(seeds(300), |seed| {
         Simulation::new(seed).class::<Counter>().steps(60, draw).check(|world| nothing_is_lost(world, 60))
     });
 }

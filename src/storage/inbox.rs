@@ -7,6 +7,7 @@
 //! Inboxes are ordered by the number of the sender's write set. As those are committed in that order, a reader sees an
 //! inbox grow only at its end.
 
+use std::ops::AddAssign;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
@@ -27,6 +28,22 @@ pub struct Received {
     pub sender: ObjectPath,
     /// What it says.
     pub message: Arc<[u8]>,
+}
+
+/// Messages that wait, of one sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// How many.
+    pub messages: u64,
+    /// How long they are together.
+    pub bytes: u64,
+}
+
+impl AddAssign for Backlog {
+    fn add_assign(&mut self, more: Self) {
+        self.messages += more.messages;
+        self.bytes += more.bytes;
+    }
 }
 
 impl Storage {
@@ -63,22 +80,24 @@ impl Storage {
         })
     }
 
-    /// How many durable messages of a sender wait, counted up to `most`.
+    /// The durable messages of a sender that wait, counted up to `most`.
     ///
     /// # Errors
     /// [`Error::Database`] and [`Error::Closed`].
-    pub fn outbox(&self, sender: &ObjectPath, most: u64) -> Result<u64, Error> {
+    pub fn outbox(&self, sender: &ObjectPath, most: u64) -> Result<Backlog, Error> {
         let shared = &self.0.shared;
         let floors = shared.tombstones.floors(&ObjectPath::root());
         let floor = shared.tombstones.floor(sender);
         shared.readers.read(|connection| {
             let mut statement = connection.prepare_cached(sql::OUTBOX)?;
             let mut rows = statement.query((sender.key(), floor.cast_signed()))?;
-            let mut waiting = 0;
-            while waiting < most
+            let mut waiting = Backlog::default();
+            while waiting.messages < most
                 && let Some(row) = rows.next()?
             {
-                waiting += u64::from(floors.alive(&ObjectPath::from_key(text(row, 0)?), number(row, 1)?));
+                if floors.alive(&ObjectPath::from_key(text(row, 0)?), number(row, 1)?) {
+                    waiting += Backlog { messages: 1, bytes: number(row, 2)? };
+                }
             }
             Ok(waiting)
         })

@@ -22,7 +22,7 @@ pub(super) const DUE: &str =
     "SELECT path, at, seq FROM wakes WHERE (at, path) > (?1, ?2) AND at <= ?3 ORDER BY at, path";
 pub(super) const INBOX: &str = "SELECT seq, number, sender, message FROM sends \
      WHERE target = ?1 AND (seq, number) > (?2, ?3) ORDER BY seq, number";
-pub(super) const OUTBOX: &str = "SELECT target, seq FROM sends WHERE sender = ?1 AND seq >= ?2";
+pub(super) const OUTBOX: &str = "SELECT target, seq, length(message) FROM sends WHERE sender = ?1 AND seq >= ?2";
 pub(super) const INBOX_NEXT: &str = "SELECT target FROM sends WHERE target > ?1 ORDER BY target LIMIT 1";
 pub(super) const INBOX_SENDERS: &str = "SELECT sender, seq FROM sends WHERE target = ?1 AND seq >= ?2";
 pub(super) const META: &str = "SELECT seq, objects FROM meta WHERE id = 1";

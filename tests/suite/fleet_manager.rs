@@ -108,7 +108,10 @@ async fn fm1_fm2_fm3_a_batch_is_done_and_its_results_are_listed_in_pages() {
     assert_eq!((results.len(), ids), (5, ["t0", "t1", "t2", "t3", "t4"].into()));
     for result in results {
         let n = result["taskId"].as_str().unwrap()[1..].parse::<u64>().unwrap();
-        assert_eq!((&result["success"], &result["result"], &result["attempts"]), (&json!(true), &json!({"n": n}), &json!(1)));
+        assert_eq!(
+            (&result["success"], &result["result"], &result["attempts"]),
+            (&json!(true), &json!({"n": n}), &json!(1))
+        );
         assert!(result["duration"].is_u64() && result["timestamp"].is_u64() && result.get("error").is_none());
     }
     let missing = server.post(&format!("{AT}:getBatchStatus")).json(&json!({"batchId": "X"})).await;
@@ -154,7 +157,8 @@ async fn fm5_priority_is_honoured_across_batches() {
     let low = submit(&server, vec![note("a", 0), note("b", -5), note("c", 7)]).await;
     let high = submit(&server, vec![note("d", 0), note("e", 7), note("f", 9)]).await;
     let waiting = server.call(AT, "listTasks", json!({"batchId": low, "state": "queued"})).await;
-    let waiting: Vec<&str> = waiting["items"].as_array().unwrap().iter().map(|task| task["id"].as_str().unwrap()).collect();
+    let waiting: Vec<&str> =
+        waiting["items"].as_array().unwrap().iter().map(|task| task["id"].as_str().unwrap()).collect();
     assert_eq!(waiting, ["c", "a", "b"]);
     open("fm5");
     for batch in [&first, &low, &high] {
@@ -178,7 +182,10 @@ async fn fm4_a_cancelled_batch_stays_cancelled_and_its_queued_tasks_never_run() 
     let status = status(&server, &batch).await;
     assert_eq!((&status["status"], &status["completedTasks"]), (&json!("cancelled"), &json!(0)));
     let stats = stats(&server).await;
-    assert_eq!((&stats["cancelledTasks"], &stats["activeWorkers"], &stats["queuedTasks"]), (&json!(2), &json!(0), &json!(0)));
+    assert_eq!(
+        (&stats["cancelledTasks"], &stats["activeWorkers"], &stats["queuedTasks"]),
+        (&json!(2), &json!(0), &json!(0))
+    );
 }
 
 #[tokio::test]
@@ -188,8 +195,11 @@ async fn fm7_time_outs_fire() {
     (own["timeout"], own["retries"]) = (json!(20), json!(0));
     let batch = submit(&server, vec![own, task("other", "gate", "never opens")]).await;
     assert_eq!(ended(&server, &batch).await["status"], "failed");
-    let mut told: Vec<(Value, Value)> =
-        results(&server, &batch).await.iter().map(|result| (result["error"].clone(), result["attempts"].clone())).collect();
+    let mut told: Vec<(Value, Value)> = results(&server, &batch)
+        .await
+        .iter()
+        .map(|result| (result["error"].clone(), result["attempts"].clone()))
+        .collect();
     told.sort_by_key(|(_, attempts)| attempts.as_u64());
     assert_eq!(told, [(json!("timed out after 20 ms"), json!(1)), (json!("timed out after 50 ms"), json!(2))]);
 }
@@ -214,7 +224,11 @@ async fn fm1_fm8_submitting_does_not_wait_for_the_batch_and_scaling_changes_a_ru
     for (method, payload, text) in [
         ("scaleWorkers", json!({"count": 0}), "Worker count must be at least 1"),
         ("updateConfig", json!({"maxConcurrentWorkers": -1}), "Worker count must be at least 1"),
-        ("scaleWorkers", json!({"count": 1_000_000_000}), "count is 1000000000; it must be a whole number from 1 to 4000"),
+        (
+            "scaleWorkers",
+            json!({"count": 1_000_000_000}),
+            "count is 1000000000; it must be a whole number from 1 to 4000",
+        ),
         ("updateConfig", json!({"maxWorker": 1}), "unknown config key `maxWorker`; there are maxConcurrentWorkers,"),
         ("submitBatch", json!({"tasks": []}), "a batch must have at least one task"),
         ("submitBatch", json!({"tasks": [{"id": "a"}]}), "tasks[0] (`a`): type is missing"),
@@ -236,12 +250,14 @@ async fn fm9_fm10_counters_survive_a_restart_and_what_ran_is_run_again() {
     server.restart();
     let kept = ["totalBatches", "totalTasks", "completedTasks", "failedTasks", "retries"];
     let after = stats(&server).await;
-    let counters = |stats: &Value| ["totalBatches", "totalTasks", "completedTasks", "failedTasks"].map(|key| stats[key].clone());
+    let counters =
+        |stats: &Value| ["totalBatches", "totalTasks", "completedTasks", "failedTasks"].map(|key| stats[key].clone());
     assert_eq!(counters(&before), counters(&after), "{kept:?}");
     open("fm10");
     let ended = ended(&server, &batch).await;
     assert_eq!((&ended["status"], &ended["completedTasks"]), (&json!("completed"), &json!(3)));
-    let mut attempts: Vec<u64> = results(&server, &batch).await.iter().map(|result| result["attempts"].as_u64().unwrap()).collect();
+    let mut attempts: Vec<u64> =
+        results(&server, &batch).await.iter().map(|result| result["attempts"].as_u64().unwrap()).collect();
     attempts.sort_unstable();
     assert_eq!(attempts, [1, 2, 2], "what ran when the server ended has used up an attempt");
     assert_eq!(stats(&server).await["completedTasks"], 5);

@@ -266,7 +266,7 @@ pub(super) fn cancel_tokens(turn: &mut Turn<'_>, worker: &ObjectPath, tokens: &[
 /// Whether a worker was refused before it began, rather than by what it ran.
 fn had_no_room(error: &Error) -> bool {
     let refused = |text: &&str| error.message().starts_with(text);
-    error.code() == Code::Overloaded && ["jobs limit reached", "overloaded: this object"].iter().any(refused)
+    error.code() == Code::Overloaded && ["jobs limit reached", "overloaded: "].iter().any(refused)
 }
 
 pub(super) fn timed_out(timeout: u64) -> Box<str> {

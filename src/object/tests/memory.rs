@@ -323,13 +323,13 @@ async fn co2_a_question_in_memory_times_out_by_itself() {
     let began = std::time::Instant::now();
     world.ok("/a", "ask", ("/brief/b", "later", 100, 1)).await;
     world.ok("/a", "ask", ("/brief/b", "later", 50, 2)).await;
-    let timed_out = Error::timed_out().message().to_owned();
+    let timed_out = Error::timed_out("/brief/b").message().to_owned();
     world.becomes("/a", "replies", json!([[2, timed_out], [1, timed_out]])).await;
     let took = began.elapsed();
     assert!(took >= Duration::from_millis(100) && took < Duration::from_secs(4), "{took:?}");
     // An answer that is owed has a time of its own, too.
     let error = world.call("/brief/c", "owe", 50).await.expect_err("nobody answers");
-    assert_eq!(error.message(), timed_out);
+    assert_eq!(error.message(), Error::timed_out("/brief/c").message());
     assert!(began.elapsed() < Duration::from_secs(4));
     for time in [0, 86_400_001] {
         let error = world.call("/brief/c", "owe", time).await.expect_err("no such time");

@@ -312,7 +312,7 @@ async fn co1_ob5_at_a_full_mailbox_tells_are_dropped_and_calls_refused_and_sends
     world.ok("/full/a", "tell", ("/full/b", &tells)).await;
     world.ok("/full/a", "send", ("/full/b", 5_001, 5_010)).await;
     world.ok("/full/a", "call", ("/full/b", "heard", 10_000, 7)).await;
-    world.becomes("/full/a", "replies", [(7, Error::overloaded().message())]).await;
+    world.becomes("/full/a", "replies", [(7, Error::overloaded(&path("/full/b")).message())]).await;
     assert_eq!(world.metrics.overloaded.get(), 11);
     wait(&held).await;
     let expected = numbers("/full/a", (1..=MAILBOX_EVENTS as u64).chain(5_001..=5_010));
@@ -437,7 +437,7 @@ async fn co2_the_answer_comes_back_or_the_error_does() {
 async fn co2_nobody_waits_for_ever() {
     let world = World::new();
     world.ok("/wait/a", "call", ("/wait/b", "later", 30, 1)).await;
-    let timed_out = Error::timed_out().message().to_owned();
+    let timed_out = Error::timed_out("/wait/b").message().to_owned();
     world.becomes("/wait/a", "replies", json!([[1, timed_out]])).await;
     // CO4: the target goes before it answers.
     world.ok("/wait/a", "call", ("/wait/b", "later", 60_000, 2)).await;
@@ -454,7 +454,8 @@ async fn co2_after_a_restart_the_caller_is_told_that_it_was_interrupted() {
     world.ok("/inter/a", "call", ("/inter/b", "later", 600_000, 1)).await;
     world.ok("/inter/a", "run", ("forever", 600_000, 2)).await;
     let world = world.reopen();
-    let interrupted = Error::interrupted().message().to_owned();
+    let interrupted = |who: &str| Error::interrupted(who).message().to_owned();
+    let (called, ran) = (interrupted("/inter/b"), interrupted("job `forever`"));
     let replies = loop {
         let mut replies: Vec<(u64, String)> =
             serde_json::from_str(&world.ok("/inter/a", "replies", ()).await).expect("a list");
@@ -465,8 +466,8 @@ async fn co2_after_a_restart_the_caller_is_told_that_it_was_interrupted() {
         tokio::task::yield_now().await;
     };
     // A stop answers what is owed, unless the crash is first.
-    assert_eq!(replies[1], (2, interrupted.clone()));
-    assert!([interrupted.as_str(), Error::stopping().message()].contains(&replies[0].1.as_str()), "{replies:?}");
+    assert_eq!(replies[1], (2, ran));
+    assert!([called.as_str(), Error::stopping().message()].contains(&replies[0].1.as_str()), "{replies:?}");
     let world = world.reopen();
     let mut again: Vec<(u64, String)> =
         serde_json::from_str(&world.ok("/inter/a", "replies", ()).await).expect("a list");
@@ -565,7 +566,7 @@ async fn ob6_a_job_answers_fails_panics_or_takes_too_long() {
     world.ok("/job/b", "run", ("fail", 10_000, 2)).await;
     world.becomes("/job/b", "replies", json!([[2, "on purpose"]])).await;
     world.ok("/job/c", "run", ("forever", 20, 3)).await;
-    world.becomes("/job/c", "replies", json!([[3, Error::timed_out().message()]])).await;
+    world.becomes("/job/c", "replies", json!([[3, Error::timed_out("job `forever`").message()]])).await;
     world.ok("/job/d", "run", ("panic", 10_000, 4)).await;
     let ended = loop {
         let replies: Vec<(u64, String)> =

@@ -72,8 +72,8 @@ impl Ask {
 }
 
 impl Turn<'_> {
-    /// Waits for an answer: its number, and for how long.
-    pub(super) fn ask(&mut self, ask: Ask, usual: Duration, job: bool) -> Result<(u64, Duration), Error> {
+    /// Waits for the answer of `who`: its number, and for how long.
+    pub(super) fn ask(&mut self, who: String, ask: Ask, usual: Duration, job: bool) -> Result<(u64, Duration), Error> {
         let in_memory = ask.in_memory || self.stored.in_memory;
         self.check_questions(in_memory)?;
         if job && ask.class.is_some() {
@@ -86,15 +86,15 @@ impl Turn<'_> {
         if note.len() > NOTE_BYTES {
             return Err(Error::bad_request(format!("the note is {} bytes; the limit is {NOTE_BYTES}", note.len())));
         }
-        let (id, start, hops) = (self.number(), self.namespace.start, self.hops);
+        let (id, start, hops, who) = (self.number(), self.namespace.start, self.hops, who.into_boxed_str());
         if in_memory {
-            let waiting = Waiting { job, deadline: self.namespace.timeouts.after(timeout), start, hops, note };
+            let waiting = Waiting { job, deadline: self.namespace.timeouts.after(timeout), start, hops, note, who };
             self.draft.said.ask(Question { id, waiting, row: None });
             return Ok((id, timeout));
         }
-        self.draft.count_row(note.len())?;
+        self.draft.count_row(self.path, note.len() + who.len())?;
         let deadline = self.now().saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
-        let waiting = Waiting { job, deadline, start, hops, note };
+        let waiting = Waiting { job, deadline, start, hops, note, who };
         let row = rmp_serde::to_vec(&waiting)
             .map_err(|error| Error::internal(format!("a pending answer cannot be encoded: {error}")))?;
         self.draft.said.ask(Question { id, waiting, row: Some(row.into()) });

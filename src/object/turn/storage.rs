@@ -11,6 +11,7 @@ use super::{Draft, Turn, Undo};
 use crate::limits::{KEY_BYTES, LIST_BYTES, LIST_ROWS, VALUE_BYTES, WRITE_SET_BYTES, WRITE_SET_ROWS};
 use crate::object::Error;
 use crate::object::rows::Value;
+use crate::path::ObjectPath;
 use crate::protocol::Code;
 use crate::storage::Range;
 
@@ -333,11 +334,11 @@ impl Turn<'_> {
         // What was written to the same row before in this turn is not written.
         match draft.rows.get(key) {
             Some(old) => draft.row_bytes -= written(key, old.as_ref()),
-            None => draft.check_rows(1)?,
+            None => draft.check_rows(self.path, 1)?,
         }
         if draft.row_bytes + added > WRITE_SET_BYTES {
             draft.row_bytes += draft.rows.get(key).map_or(0, |old| written(key, old.as_ref()));
-            return Err(too_much(&format!("more than {WRITE_SET_BYTES} bytes")));
+            return Err(too_much(self.path, &format!("more than {WRITE_SET_BYTES} bytes")));
         }
         draft.row_bytes += added;
         let record = &mut self.stored.record;
@@ -355,10 +356,10 @@ impl Turn<'_> {
 
 impl Draft {
     /// Whether the turn may write so many more rows.
-    pub(super) fn check_rows(&self, more: usize) -> Result<(), Error> {
+    pub(super) fn check_rows(&self, path: &ObjectPath, more: usize) -> Result<(), Error> {
         let rows = self.rows.len() + self.said.rows() + 2 * self.children.len();
         if rows + more > WRITE_SET_ROWS {
-            return Err(too_much(&format!("more than {WRITE_SET_ROWS} rows")));
+            return Err(too_much(path, &format!("more than {WRITE_SET_ROWS} rows")));
         }
         Ok(())
     }
@@ -382,8 +383,8 @@ fn check_key(key: &str) -> Result<(), Error> {
     }
 }
 
-pub(super) fn too_much(what: &str) -> Error {
-    Error::new(Code::TooLarge, format!("one turn writes {what}; write less in each of several turns"))
+pub(super) fn too_much(path: &ObjectPath, what: &str) -> Error {
+    Error::new(Code::TooLarge, format!("one turn of {path} writes {what}; write less in each of several turns"))
 }
 
 fn decode<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, Error> {

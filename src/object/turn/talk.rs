@@ -10,8 +10,8 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::Turn;
 use super::ask::{Ask, check_wait};
 use crate::limits::{
-    CALL_HOPS, CALL_TIME, DEFERRED, DEFERRED_TIME, ERRANDS_PER_TURN, JOB_TIME, JOBS_PER_OBJECT, MESSAGE_BYTES,
-    WRITE_SET_BYTES,
+    CALL_HOPS, CALL_TIME, DEFERRED, DEFERRED_TIME, ERRANDS_PER_TURN, HOST_NAME_BYTES, JOB_TIME, JOBS_PER_OBJECT,
+    MESSAGE_BYTES, WRITE_SET_BYTES,
 };
 use crate::object::Error;
 use crate::object::deferred::{Asked, Deferred};
@@ -23,13 +23,14 @@ use crate::object::replies::{self, Pending, Waiting};
 use crate::object::services::Work;
 use crate::path::ObjectPath;
 use crate::protocol::Code;
-use crate::storage::{Send, WriteSet};
+use crate::storage::{Backlog, Send, WriteSet};
 
 /// What a turn has said so far, besides its effects.
 #[derive(Debug, Default)]
 pub(in crate::object) struct Said {
     /// Durable messages, each with the number of subtrees that the turn had deleted before it.
     sends: Vec<(Send, usize)>,
+    sent_bytes: u64,
     /// Answers that are waited for.
     asked: Vec<Question>,
     /// Answers that are not waited for any more, and whether each has a row.
@@ -51,6 +52,7 @@ pub(super) struct Question {
 /// How much a turn had said at some moment.
 pub(super) struct Mark {
     sends: usize,
+    sent_bytes: u64,
     asked: usize,
     cancelled: usize,
     deferred: Option<(u64, Duration)>,
@@ -79,9 +81,9 @@ impl Said {
     }
 
     pub(super) fn mark(&self) -> Mark {
-        let Self { sends, asked, cancelled, deferred, errands } = self;
+        let Self { sends, sent_bytes, asked, cancelled, deferred, errands } = self;
         let (sends, asked, cancelled) = (sends.len(), asked.len(), cancelled.len());
-        Mark { sends, asked, cancelled, deferred: *deferred, errands: *errands }
+        Mark { sends, sent_bytes: *sent_bytes, asked, cancelled, deferred: *deferred, errands: *errands }
     }
 
     /// Takes back what was said since.
@@ -89,7 +91,7 @@ impl Said {
         self.sends.truncate(mark.sends);
         self.asked.truncate(mark.asked);
         self.cancelled.truncate(mark.cancelled);
-        (self.deferred, self.errands) = (mark.deferred, mark.errands);
+        (self.sent_bytes, self.deferred, self.errands) = (mark.sent_bytes, mark.deferred, mark.errands);
     }
 
     /// How many rows it is.
@@ -97,9 +99,9 @@ impl Said {
         self.sends.len() + self.asked(false)
     }
 
-    /// How many durable messages there are.
-    pub(in crate::object) fn sends(&self) -> u64 {
-        self.sends.len() as u64
+    /// The durable messages that there are.
+    pub(in crate::object) fn sends(&self) -> Backlog {
+        Backlog { messages: self.sends.len() as u64, bytes: self.sent_bytes }
     }
 
     /// Adds the rows of what was said.
@@ -146,14 +148,16 @@ impl Turn<'_> {
     ///
     /// # Errors
     /// `too_large` for a message of more than 1 MiB or a turn that writes too much, `bad_request` from an object that lives
-    /// in memory alone, `overloaded` when 10,000 messages of
-    /// this object wait (`outbox full`); storage that cannot be read.
+    /// in memory alone, `overloaded` when 10,000 messages or 64 MiB of this object wait (`outbox full`); storage that cannot
+    /// be read.
     pub fn send<T: Serialize + ?Sized>(&mut self, to: &ObjectPath, message: &T) -> Result<(), Error> {
         self.check_written("send")?;
         let message: Box<str> = encode("the message", message)?.into();
-        let said = self.draft.said.sends();
-        self.stored.mail.admit(&self.namespace.storage, self.path, said)?;
-        self.draft.count_row(message.len())?;
+        let mut sent = self.draft.said.sends();
+        sent += Backlog { messages: 1, bytes: message.len() as u64 };
+        self.stored.mail.admit(&self.namespace.storage, self.path, sent)?;
+        self.draft.count_row(self.path, message.len())?;
+        self.draft.said.sent_bytes = sent.bytes;
         let news = self.draft.said.sends.last().is_none_or(|(send, _)| send.target != *to);
         self.draft
             .said
@@ -195,7 +199,7 @@ impl Turn<'_> {
         let payload = encode("the payload", payload)?;
         self.count_errand()?;
         let spawn = ask.class.as_deref().map(|class| self.class_number(class)).transpose()?;
-        let (id, _) = self.ask(ask, CALL_TIME, false)?;
+        let (id, _) = self.ask(to.to_string(), ask, CALL_TIME, false)?;
         let asked = Asked { caller: self.path.clone(), id, hops: self.hops + 1, spawn };
         let call = Errand::Call { to: to.clone(), method: method.into(), payload, asked };
         self.draft.effects.push(Effect::Errand(call));
@@ -211,7 +215,7 @@ impl Turn<'_> {
     pub fn run<T: Serialize + ?Sized>(&mut self, job: &str, input: &T, ask: Ask) -> Result<u64, Error> {
         let input = encode("the input", input)?;
         let work = self.namespace.services.jobs.work(job, input)?;
-        self.start(work, ask)
+        self.start(format!("job `{job}`"), work, ask)
     }
 
     /// Whether the server has registered a job of that name.
@@ -238,7 +242,9 @@ impl Turn<'_> {
             return Err(too_long("the body", request.body().len()));
         }
         let http = self.namespace.services.http.clone();
-        self.start(Box::new(move || Box::pin(async move { outside::encode(&http.send(request).await?) })), ask)
+        // Nothing else of an address is for others to read.
+        let host: String = request.uri().host().unwrap_or("a server").chars().take(HOST_NAME_BYTES).collect();
+        self.start(host, Box::new(move || Box::pin(async move { outside::encode(&http.send(request).await?) })), ask)
     }
 
     /// Stops waiting for an answer: it will not come, and a job is dropped wherever it is. Answers whether it was waited
@@ -301,7 +307,7 @@ impl Turn<'_> {
         owed
     }
 
-    fn start(&mut self, work: Work, ask: Ask) -> Result<u64, Error> {
+    fn start(&mut self, who: String, work: Work, ask: Ask) -> Result<u64, Error> {
         let asked = self.draft.said.asked.iter().filter(|question| question.waiting.job).count();
         if self.stored.pending.jobs() + asked >= JOBS_PER_OBJECT {
             let text = format!("jobs limit reached: {} has {JOBS_PER_OBJECT} under way; the limit is that", self.path);
@@ -309,8 +315,9 @@ impl Turn<'_> {
         }
         let place = self.namespace.jobs.place()?;
         self.count_errand()?;
-        let (id, timeout) = self.ask(ask, JOB_TIME, true)?;
-        self.draft.effects.push(Effect::Errand(Errand::Start(Assignment { id, work, timeout, place })));
+        let (id, timeout) = self.ask(who.clone(), ask, JOB_TIME, true)?;
+        let assignment = Assignment { id, who: who.into(), work, timeout, place };
+        self.draft.effects.push(Effect::Errand(Errand::Start(assignment)));
         Ok(id)
     }
 
@@ -323,8 +330,10 @@ impl Turn<'_> {
     /// Counts what goes out towards the bound of a turn.
     pub(super) fn count_errand(&mut self) -> Result<(), Error> {
         if self.draft.said.errands >= ERRANDS_PER_TURN {
-            let text =
-                format!("one turn sends more than {ERRANDS_PER_TURN} messages; send less in each of several turns");
+            let text = format!(
+                "one turn of {} sends more than {ERRANDS_PER_TURN} messages; send less in each of several",
+                self.path
+            );
             return Err(Error::new(Code::TooLarge, text));
         }
         self.draft.said.errands += 1;
@@ -334,10 +343,10 @@ impl Turn<'_> {
 
 impl super::Draft {
     /// Counts what is no row of the class towards the bounds of a turn.
-    pub(super) fn count_row(&mut self, bytes: usize) -> Result<(), Error> {
-        self.check_rows(1)?;
+    pub(super) fn count_row(&mut self, path: &ObjectPath, bytes: usize) -> Result<(), Error> {
+        self.check_rows(path, 1)?;
         if self.row_bytes + bytes > WRITE_SET_BYTES {
-            return Err(super::storage::too_much(&format!("more than {WRITE_SET_BYTES} bytes")));
+            return Err(super::storage::too_much(path, &format!("more than {WRITE_SET_BYTES} bytes")));
         }
         self.row_bytes += bytes;
         Ok(())

@@ -131,22 +131,15 @@ impl Turn<'_> {
                 self.path, self.stored.record.children, limits.children_per_object
             )));
         }
-        self.draft.check_rows(2)?;
+        self.draft.check_rows(self.path, 2)?;
         let path = self.path.child(name);
         if path.as_str().len() > PATH_BYTES {
             let text = path::Error::TooLong(path.as_str().len()).to_string();
             return Err(Error::new(Code::PathTooLong, text));
         }
         self.namespace.check_object_limit()?;
-        let class = match self.namespace.storage.load(&path)? {
-            Some(record) => record.class,
-            None => class.map_or_else(|| self.namespace.registry.class_for(&path), Arc::from),
-        };
-        if self.namespace.registry.is_in_memory(&class) {
-            let text =
-                format!("objects of class `{class}` live in memory alone, and cannot be listed: call them instead");
-            return Err(Error::bad_request(text));
-        }
+        let class = class.map_or_else(|| self.namespace.registry.class_for(&path), Arc::from);
+        let class = self.class_of(&path, class)?;
         let ordinal = self.stored.record.next_ordinal;
         let child = Child { name: name.clone(), class };
         self.listed()?.insert(ordinal, child.clone());
@@ -156,6 +149,31 @@ impl Turn<'_> {
         self.draft.children.insert(ordinal, Some(child));
         self.draft.undo.push(Undo::Created(name.clone()));
         Ok(path)
+    }
+
+    /// The class of what there is at a path, else this one.
+    fn class_of(&mut self, path: &ObjectPath, class: Arc<str>) -> Result<Arc<str>, Error> {
+        if self.draft.deleted.iter().any(|top| top.contains(path)) {
+            // Of what this turn deletes nothing is left.
+            return self.check_listed(class);
+        }
+        let storage = &self.namespace.storage;
+        let (choice, _) = self.namespace.choices.choose(storage, path, &class);
+        if let Some(record) = storage.load(path)? {
+            return self.check_listed(record.class);
+        }
+        let class = self.check_listed(Arc::clone(&choice.class))?;
+        self.draft.effects.push(Effect::Chosen(choice));
+        Ok(class)
+    }
+
+    fn check_listed(&self, class: Arc<str>) -> Result<Arc<str>, Error> {
+        if self.namespace.registry.is_in_memory(&class) {
+            let text =
+                format!("objects of class `{class}` live in memory alone, and cannot be listed: call them instead");
+            return Err(Error::bad_request(text));
+        }
+        Ok(class)
     }
 
     /// Takes a child off the list and deletes it with everything below it.

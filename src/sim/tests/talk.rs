@@ -1,11 +1,15 @@
-//! CO1, CO2, CO4: messages and calls between objects, with crashes and failed commits anywhere between.
+//! CO1, CO2, CO3, CO4, OB6: what objects say to each other and ask for, with crashes, failed commits, lost and repeated
+//! deliveries and full mailboxes anywhere between.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::super::*;
-use crate::object::{Ask, Caller, Class, Error, Replied, Turn, json, read, unknown_method};
+use crate::object::{Ask, Caller, Class, Error, Replied, Turn, json as answer, read, response, unknown_method};
 use crate::path::ObjectPath;
 
 const PATHS: [&str; 3] = ["/a", "/b", "/c"];
@@ -17,6 +21,9 @@ struct Talker {
     sent: [u64; 3],
     /// What came, and from whom.
     heard: Vec<(String, u64)>,
+    /// The same of what may be lost.
+    told: [u64; 3],
+    overheard: Vec<(String, u64)>,
     asked: u64,
     /// The notes of the answers.
     answered: Vec<u64>,
@@ -35,21 +42,33 @@ impl Class for Talker {
                     return Err(Error::conflict("on purpose"));
                 }
             }
-            "ask" => {
-                self.asked += 1;
+            "tell" => {
                 let to: usize = read(payload)?;
-                turn.call(&path(to), "echo", &self.asked, Ask::new().timeout(1_000).note(&self.asked))?;
+                self.told[to] += 1;
+                turn.tell(&path(to), &json!({"told": self.told[to]}))?;
+            }
+            "ask" | "run" | "fetch" => {
+                self.asked += 1;
+                let (to, ask): (usize, _) = (read(payload)?, Ask::new().timeout(1_000).note(&self.asked));
+                match method {
+                    "ask" => turn.call(&path(to), "echo", &self.asked, ask)?,
+                    "run" => turn.run("echo", &self.asked, ask)?,
+                    _ => turn.http(request(self.asked)?, ask)?,
+                };
             }
             "echo" => return Ok(payload.get().as_bytes().to_vec()),
-            "get" => return json(self),
+            "get" => return answer(self),
             other => return Err(unknown_method(other)),
         }
-        json(&())
+        answer(&())
     }
 
     fn message(&mut self, turn: &mut Turn<'_>, message: &RawValue) -> Result<(), Error> {
         let Caller::Object(sender) = turn.caller() else { return Err(Error::internal("a message of nobody")) };
-        self.heard.push((sender.to_string(), read(message)?));
+        match read::<Value>(message)? {
+            Value::Object(told) => self.overheard.push((sender.to_string(), told["told"].as_u64().unwrap_or(0))),
+            number => self.heard.push((sender.to_string(), number.as_u64().unwrap_or(0))),
+        }
         Ok(())
     }
 
@@ -57,6 +76,7 @@ impl Class for Talker {
         let note: u64 = read(reply.note)?;
         if let Ok(answer) = &reply.result
             && answer.get() != note.to_string()
+            && response(answer).is_ok_and(|response| *response.body() != note.to_string())
         {
             return Err(Error::internal("the answer to another question"));
         }
@@ -69,9 +89,37 @@ fn path(index: usize) -> ObjectPath {
     ObjectPath::parse(PATHS[index]).expect("a path")
 }
 
+fn request(number: u64) -> Result<http::Request<Bytes>, Error> {
+    let request = http::Request::get(format!("https://example.org/{number}")).body(Bytes::new());
+    request.map_err(|error| Error::internal(error.to_string()))
+}
+
+/// With jobs and answers that take their time, some longer than is waited for.
+fn talkers(seed: u64) -> Simulation {
+    let pause = |number: u64| tokio::time::sleep(Duration::from_millis(number * 170 % 1_200));
+    Simulation::new(seed)
+        .class::<Talker>()
+        .job("echo", move |input| async move {
+            let number: u64 = read(&input)?;
+            pause(number).await;
+            answer(&number)
+        })
+        .http(move |request| async move {
+            let number = request.uri().path().trim_start_matches('/').to_owned();
+            pause(number.parse().unwrap_or(0)).await;
+            Ok(http::Response::new(number.into()))
+        })
+}
+
 fn draw(random: &mut Random) -> Step {
     let (from, to) = (*random.pick(&PATHS), random.below(3));
-    match random.below(24) {
+    match random.below(32) {
+        24 => Step::Lose,
+        25 => Step::Repeat,
+        26 => Step::FullMailbox { path: from.to_owned() },
+        27 | 28 => Step::call(from, "tell", to),
+        29 => Step::call(from, "run", to),
+        30 => Step::call(from, "fetch", to),
         0 => Step::Crash,
         1 => Step::CommitFails,
         2 => Step::Pass { ms: 1 + random.below(15_000) },
@@ -100,6 +148,11 @@ fn everything_arrives_once(world: &World<'_>) -> Result<(), String> {
             if !heard.iter().copied().eq(1..=sender.sent[to]) {
                 return Err(format!("{} sent {}: {} heard {heard:?}", PATHS[from], sender.sent[to], PATHS[to]));
             }
+            let told = target.overheard.iter().filter(|(who, _)| who == PATHS[from]).map(|(_, number)| *number);
+            let told: Vec<u64> = told.collect();
+            if !told.is_sorted_by(|one, next| one < next) || told.last().is_some_and(|last| *last > sender.told[to]) {
+                return Err(format!("{} told {}: {} heard {told:?}", PATHS[from], sender.told[to], PATHS[to]));
+            }
         }
         let mut answered = target.answered.clone();
         answered.sort_unstable();
@@ -112,12 +165,11 @@ fn everything_arrives_once(world: &World<'_>) -> Result<(), String> {
 
 #[test]
 fn co1_co2_everything_arrives_once_and_in_order_whatever_fails() {
-    Simulation::seeds(0..1_000, |seed| {
-        Simulation::new(seed)
-            .class::<Talker>()
+    Simulation::seeds(super::seeds(1_000), |seed| {
+        talkers(seed)
             .steps(60, draw)
             // Longer than a call waits, and than it takes to look again for what could not be delivered.
-            .step(Step::Pass { ms: 15_000 })
+            .step(Step::Pass { ms: 30_000 })
             .step(Step::Settle)
             .check(everything_arrives_once)
     });
@@ -125,15 +177,14 @@ fn co1_co2_everything_arrives_once_and_in_order_whatever_fails() {
 
 #[test]
 fn co4_a_deletion_takes_what_was_sent_before_and_nothing_of_what_is_sent_after() {
-    Simulation::seeds(0..1_000, |seed| {
-        Simulation::new(seed)
-            .class::<Talker>()
+    Simulation::seeds(super::seeds(1_000), |seed| {
+        talkers(seed)
             .steps(40, |random| match random.below(12) {
                 0 => Step::delete(random.pick::<&str>(&PATHS)),
                 1 => Step::Crash,
                 _ => draw(random),
             })
-            .step(Step::Pass { ms: 15_000 })
+            .step(Step::Pass { ms: 30_000 })
             .step(Step::Settle)
             .check(|world| {
                 for (to, target) in all(world)?.iter().enumerate() {
@@ -143,6 +194,13 @@ fn co4_a_deletion_takes_what_was_sent_before_and_nothing_of_what_is_sent_after()
                         if heard.clone().zip(heard.skip(1)).any(|(one, next)| next != one + 1 && next != 1) {
                             return Err(format!("{} heard {:?}", PATHS[to], target.heard));
                         }
+                    }
+                }
+                for (who, asked) in all(world)?.iter().enumerate() {
+                    let mut answered = asked.answered.clone();
+                    answered.sort_unstable();
+                    if !answered.iter().copied().eq(1..=asked.asked) {
+                        return Err(format!("{} asked {}: {answered:?} were answered", PATHS[who], asked.asked));
                     }
                 }
                 let before: Value = world.call("/b", "get", ())?;

@@ -153,12 +153,12 @@ fn fp9_co4_rows_wake_times_and_messages_go_with_the_subtree_at_once() {
                 assert_eq!(storage.rows(&path(at), space, &whole()).unwrap(), []);
                 assert_eq!(storage.last_key(&path(at), space).unwrap(), None);
             }
-            assert_eq!((bed.inbox(at), storage.outbox(&path(at), 10).unwrap()), (vec![], 0));
+            assert_eq!((bed.inbox(at), storage.outbox(&path(at), 10).unwrap().messages), (vec![], 0));
         }
         assert_eq!(bed.due(), [("/a-b".to_owned(), 7)]);
         assert_eq!(bed.storage().next_wake().unwrap(), Some(7));
         assert_eq!(bed.inbox("/elsewhere"), [("/a-b".to_owned(), "from".to_owned())]);
-        assert_eq!(bed.storage().outbox(&path("/elsewhere"), 10).unwrap(), 1);
+        assert_eq!(bed.storage().outbox(&path("/elsewhere"), 10).unwrap().messages, 1);
         assert_eq!(bed.inboxes(), ["/a-b", "/elsewhere"]);
         assert_eq!(bed.rows("/a-b"), [("key".to_owned(), "value".to_owned())]);
         assert_eq!(bed.decided(seq), Outcome::Durable);

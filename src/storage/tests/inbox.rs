@@ -23,7 +23,7 @@ fn co1_an_inbox_is_in_the_order_of_commits_over_all_senders() {
             paged.push(received.clone());
         }
         assert_eq!(paged, inbox);
-        let outbox = |at, most| bed.storage().outbox(&path(at), most).unwrap();
+        let outbox = |at, most| bed.storage().outbox(&path(at), most).unwrap().messages;
         assert_eq!((outbox("/z", 10), outbox("/z", 2), outbox("/a", 0), outbox("/other", 10)), (4, 2, 0, 0));
         assert_eq!(bed.inboxes(), ["/other", "/t"]);
         assert_eq!(bed.storage().inboxes(Some(&path("/other")), 10).unwrap(), [path("/t")]);
@@ -47,8 +47,8 @@ fn co1_what_was_handled_goes_with_the_commit_and_nothing_else_does() {
     bed.durable(set);
     assert_eq!(bed.inbox("/t"), [("/a".to_owned(), "2".to_owned())]);
     assert_eq!(bed.inbox("/u").len(), 1);
-    assert_eq!(bed.storage().outbox(&path("/a"), 10).unwrap(), 2);
-    assert_eq!(bed.storage().outbox(&path("/b"), 10).unwrap(), 0);
+    assert_eq!(bed.storage().outbox(&path("/a"), 10).unwrap().messages, 2);
+    assert_eq!(bed.storage().outbox(&path("/b"), 10).unwrap().messages, 0);
 }
 
 #[test]

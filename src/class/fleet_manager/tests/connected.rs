@@ -53,7 +53,8 @@ fn wc5_a_worker_gets_no_more_than_its_capacity_and_the_next_when_one_is_done() {
             same("tasks of the worker", &tasks(world, C1)?, &2)?;
             let (status, results) = only_batch(world)?;
             same("completed", &status["completedTasks"], &json!(1))?;
-            let result = (&results[0]["success"], &results[0]["result"], &results[0]["workerId"], &results[0]["attempts"]);
+            let result =
+                (&results[0]["success"], &results[0]["result"], &results[0]["workerId"], &results[0]["attempts"]);
             same("result", &result, &(&json!(true), &json!(7), &json!("c1"), &json!(1)))
         })
         .run();
@@ -77,7 +78,11 @@ fn wc5_a_worker_that_is_gone_loses_its_tasks_at_once_which_uses_up_an_attempt() 
         .check(|world| {
             let (status, results) = only_batch(world)?;
             same("status", &status["status"], &json!("partial"))?;
-            same("attempts", &results.iter().map(|result| number(result, "attempts")).collect::<Vec<_>>(), &vec![2, 2])?;
+            same(
+                "attempts",
+                &results.iter().map(|result| number(result, "attempts")).collect::<Vec<_>>(),
+                &vec![2, 2],
+            )?;
             same("the last error", &results[1]["error"], &json!("worker c2 disconnected"))
         })
         .run();
@@ -85,7 +90,8 @@ fn wc5_a_worker_that_is_gone_loses_its_tasks_at_once_which_uses_up_an_attempt() 
 
 #[test]
 fn wc5_a_worker_that_vanishes_loses_its_tasks_when_its_lease_ends() {
-    let vanished = || begun().step(up(C1, 9)).step(soon()).step(ext(1)).step(soon()).step(Step::call(C1, "vanish", json!({})));
+    let vanished =
+        || begun().step(up(C1, 9)).step(soon()).step(ext(1)).step(soon()).step(Step::call(C1, "vanish", json!({})));
     vanished()
         .step(Step::Pass { ms: 13_000 })
         .check(|world| {
@@ -200,8 +206,16 @@ fn wc4_the_status_has_every_worker_and_its_latest_metrics() {
         .check(|world| {
             let workers = world.call(MANAGER, "status", ())?;
             let seen = |n: usize, key: &str| workers["workers"][n][key].clone();
-            same("c1", &(seen(0, "id"), seen(0, "connected"), seen(0, "metrics")), &(json!("c1"), json!(true), json!({"load": 0.5})))?;
-            same("c2", &(seen(1, "id"), seen(1, "connected"), seen(1, "metrics")), &(json!("c2"), json!(false), Value::Null))?;
+            same(
+                "c1",
+                &(seen(0, "id"), seen(0, "connected"), seen(0, "metrics")),
+                &(json!("c1"), json!(true), json!({"load": 0.5})),
+            )?;
+            same(
+                "c2",
+                &(seen(1, "id"), seen(1, "connected"), seen(1, "metrics")),
+                &(json!("c2"), json!(false), Value::Null),
+            )?;
             if seen(0, "metricsAt").is_u64() { Ok(()) } else { Err(format!("when? {workers}")) }
         })
         .run();

@@ -21,7 +21,7 @@ impl World<'_> {
                 Some(Actor::Turn(Runner { slot, body, turns, events: events.into(), done: Vec::new() }))
             }
             Next::Rest => None,
-            Next::Dead(_) => Some(Actor::Bury { slot, events: Vec::new() }),
+            Next::Dead(_, events) => Some(Actor::Bury { slot, events }),
         }
     }
 
