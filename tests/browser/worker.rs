@@ -129,7 +129,7 @@ async fn issue4_wc1_a_worker_is_told_from_the_page() {
         window.click("#send").await;
         window.until_text("#send-note", "Kept until it connects").await;
         let mut worker = Worker::ready(stage, "/jobs/w1", 1, "render").await;
-        // Either comes first.
+        assert_eq!(worker.hear("message").await["message"], "too early", "it was kept");
         window.until_text("#presence", "Connected").await;
         window.submit("#send-message", r#"{"level":3}"#, "#send").await;
         window.until_text("#send-note", "Sent").await;
