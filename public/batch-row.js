@@ -52,7 +52,7 @@ export class BatchRow {
 
 /** What differs between ids stands out: the number, between the zeros before it and what is random. */
 function partsOf(id) {
-  const { zeros, digits, rest } = /^(?<zeros>0*)(?<digits>.*?)(?<rest>.{0,16})$/.exec(id).groups;
+  const { zeros, digits, rest } = /^(?<zeros>0{0,9})(?<digits>.*?)(?<rest>.{0,16})$/s.exec(id).groups;
   return [zeros, element("span", { class: "number" }, digits), rest];
 }
 

@@ -7,6 +7,8 @@ import { number } from "/format.js";
 
 const FIRST_SHOWN = 10;
 const MORE = 50;
+/** Behind every id. */
+const LAST = "~";
 
 export class BatchList {
   #known = new Map();
@@ -18,6 +20,8 @@ export class BatchList {
   #limit = FIRST_SHOWN;
   #cursor;
   #total = 0;
+  /** Whether the oldest one is known: of those that there ever were, many may have been removed. */
+  #complete = false;
   #selected = "";
   #actions;
 
@@ -36,7 +40,8 @@ export class BatchList {
     this.#total = total;
     const listed = new Set(batches.map(({ batchId }) => batchId));
     const oldest = batches.at(-1)?.batchId ?? "";
-    for (const id of this.#known.keys()) if (id >= oldest && !listed.has(id)) this.#forget(id);
+    const newest = batches[0]?.batchId ?? LAST;
+    for (const id of this.#known.keys()) if (id >= oldest && id <= newest && !listed.has(id)) this.#forget(id);
     for (const batch of batches) this.merge(batch);
   }
 
@@ -88,7 +93,7 @@ export class BatchList {
 
   #showSummary() {
     const shown = this.#rows.size;
-    const total = Math.max(this.#total, this.#known.size);
+    const total = this.#complete ? this.#known.size : Math.max(this.#total, this.#known.size);
     setText(byId("batches-count"), total > 0 ? number(total) : "");
     byId("batches-none").hidden = total > 0;
     const rest = total - shown;
@@ -98,13 +103,11 @@ export class BatchList {
 
   async #showMore() {
     this.#limit += MORE;
-    while (this.#known.size < Math.min(this.#limit, this.#total)) {
+    while (this.#known.size < this.#limit && !this.#complete) {
       const { items, cursor } = await this.#actions.read(this.#cursor, MORE);
       for (const batch of items) this.merge(batch);
       this.#cursor = cursor;
-      if (cursor) continue;
-      this.#total = this.#known.size;
-      break;
+      this.#complete = cursor === undefined;
     }
     this.#ids = null;
     this.show();

@@ -1,7 +1,6 @@
 // Which class the object has, and so which view of it the page shows. Asking wakes and creates nothing
 // that was not there.
 
-import { isWithin, segments } from "/path.js";
 import { readState } from "/read.js";
 import { listBelow } from "/subtree.js";
 
@@ -40,7 +39,5 @@ export async function listedClass(path) {
 
 function classIn(state) {
   if (typeof state?.class === "string") return state.class;
-  if (typeof state?.data?.count === "number" && Array.isArray(state.agents)) return "agent";
-  if (typeof state?.connected === "boolean" && Array.isArray(state.currentTasks)) return "worker-connection";
-  return isWithin(segments.at(-1)) && typeof state?.status === "string" ? "worker" : "";
+  return typeof state?.data?.count === "number" && Array.isArray(state.agents) ? "agent" : "";
 }

@@ -20,6 +20,12 @@ const NONE = {
 
 export class TaskList {
   element = byId("tasks-section");
+  // Found once: the part is in no document while the row that it was in is gone.
+  #filter = byId("tasks-filter");
+  #none = byId("tasks-none");
+  #first = byId("tasks-first");
+  #more = byId("tasks-more");
+  #counts = Object.keys(NONE).map((state) => byId(`tasks-${state}`));
   #rows;
   #batch = null;
   #state = "";
@@ -34,12 +40,12 @@ export class TaskList {
   constructor(actions) {
     this.#actions = actions;
     this.#rows = new TaskRows(byId("tasks"), (taskId) => actions.resubmit(this.#batch.batchId, [taskId]));
-    byId("tasks-filter").addEventListener("change", ({ target }) => {
+    this.#filter.addEventListener("change", ({ target }) => {
       this.#chosen = true;
       this.#begin(target.value);
     });
-    byId("tasks-more").addEventListener("click", () => this.#showMore());
-    byId("tasks-first").addEventListener("click", () => this.#begin(this.#state));
+    this.#more.addEventListener("click", () => this.#showMore());
+    this.#first.addEventListener("click", () => this.#begin(this.#state));
   }
 
   /** Shows the tasks of a batch: of those, what matters most, unless somebody has chosen. */
@@ -60,9 +66,7 @@ export class TaskList {
     this.#batch = batch;
     const { queuedTasks, runningTasks, retryingTasks, completedTasks, failedTasks } = batch;
     const counts = [queuedTasks, runningTasks, retryingTasks, completedTasks, failedTasks];
-    for (const [index, state] of Object.keys(NONE).entries()) {
-      setText(byId(`tasks-${state}`), counts[index] > 0 ? number(counts[index]) : "");
-    }
+    for (const [index, count] of counts.entries()) setText(this.#counts[index], count > 0 ? number(count) : "");
   }
 
   /** Reads the page again; what is no longer wanted when it comes is not shown. */
@@ -80,7 +84,7 @@ export class TaskList {
     this.#state = state;
     this.#after = undefined;
     this.#limit = FIRST_SHOWN;
-    for (const radio of byId("tasks-filter").querySelectorAll("input")) radio.checked = radio.value === state;
+    for (const radio of this.#filter.querySelectorAll("input")) radio.checked = radio.value === state;
     this.update(this.#batch);
     this.read().catch(() => {});
   }
@@ -95,11 +99,11 @@ export class TaskList {
     const { batchId } = this.#batch;
     const state = this.#state;
     this.#rows.show(tasks, ({ id, taskId = id }) => `${batchId} ${state} ${taskId}`, state === "failed");
-    byId("tasks-none").hidden = tasks.length > 0 || this.#next !== undefined;
-    setText(byId("tasks-none"), NONE[state]);
-    byId("tasks-first").hidden = this.#after === undefined;
-    byId("tasks-more").hidden = !this.#next;
-    setText(byId("tasks-more"), this.#limit < MOST_SHOWN ? "Show more" : "Show the next ones");
+    this.#none.hidden = tasks.length > 0 || this.#next !== undefined;
+    setText(this.#none, NONE[state]);
+    this.#first.hidden = this.#after === undefined;
+    this.#more.hidden = !this.#next;
+    setText(this.#more, this.#limit < MOST_SHOWN ? "Show more" : "Show the next ones");
   }
 }
 

@@ -42,9 +42,15 @@ async function dial() {
 async function chooseView() {
   const className = await classOf(path);
   const name = viewOf(className);
-  if (view && view.name !== name) location.reload();
+  if (view && view.name !== name) await reloaded();
   view ??= await makeView(name, className);
   viewName = name;
+}
+
+/** Nothing goes on until then. */
+function reloaded() {
+  location.reload();
+  return new Promise(() => {});
 }
 
 async function makeView(name, className) {

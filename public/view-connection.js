@@ -1,7 +1,7 @@
 // The connection of a worker that runs outside: whether it is there, what it is doing, what it did last,
 // and messages to it.
 
-import { byId, element, setText, soon } from "/dom.js";
+import { byId, setText, showFacts, soon } from "/dom.js";
 import { bindForm } from "/field.js";
 import { ago, moment, number } from "/format.js";
 import { showJson } from "/json.js";
@@ -18,7 +18,7 @@ export function create({ call, log }) {
   const current = new TaskRows(byId("current-tasks"));
   const ended = new TaskRows(byId("history"));
   const asking = new Refresh(askManager);
-  let state = { currentTasks: [] };
+  let state = { currentTasks: [], lastTasks: [] };
   let known = {};
 
   /** What the worker has told its manager, if it has one. */
@@ -59,17 +59,16 @@ export function create({ call, log }) {
 }
 
 function showState(state, current, ended) {
-  const { connected, history, metrics, metricsAt } = state;
+  const { connected, lastTasks, metrics, metricsAt } = state;
   const currentTasks = state.currentTasks.map((taskId) => ({ taskId }));
   setText(byId("presence"), connected ? "Connected" : "Not connected");
   byId("presence").dataset.connected = String(Boolean(connected));
-  byId("presence-facts").replaceChildren(...factsOf(state).map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+  showFacts(byId("presence-facts"), factsOf(state));
   setText(byId("current-count"), currentTasks.length > 0 ? number(currentTasks.length) : "");
   current.show(currentTasks, ({ taskId }) => taskId);
   byId("current-none").hidden = currentTasks.length > 0;
-  byId("history-section").hidden = history === undefined;
-  ended.show(history ?? [], ({ token, taskId, timestamp }) => token ?? `${taskId} ${timestamp}`);
-  byId("history-none").hidden = history?.length > 0;
+  ended.show(lastTasks, ({ taskId, timestamp }) => `${taskId} ${timestamp}`);
+  byId("history-none").hidden = lastTasks.length > 0;
   byId("metrics-section").hidden = metrics === undefined || metrics === null;
   if (metrics) showJson(byId("metrics"), metrics, 40);
   setText(byId("metrics-at"), metricsAt ? ago(metricsAt) : "");

@@ -19,7 +19,11 @@ import { WorkerList } from "/workers.js";
 const LONGEST_SNIPPET = 1_000;
 /** Far below the smallest limit of a server, in characters. */
 const LONGEST_MESSAGE = 50_000;
+/** From here on, the figure is written smaller. */
+const LONG = 999_999;
 const MOST_CONNECTED = 500;
+/** What a batch counts, the manager counts over all of them. */
+const COUNTS = ["queuedTasks", "runningTasks", "retryingTasks", "completedTasks", "failedTasks"];
 
 export function create({ attempt, call, fail, log, request }) {
   const batches = new BatchList({
@@ -33,14 +37,15 @@ export function create({ attempt, call, fail, log, request }) {
   const refresh = new Refresh(read);
   const renderSoon = soon(render);
   let state = {};
-  let stats = { completedTasks: 0, failedTasks: 0, runningTasks: 0, retryingTasks: 0 };
-  let todo = 0;
+  let stats = Object.fromEntries(COUNTS.map((count) => [count, 0]));
   let selected = "";
 
   function render() {
+    if (selected && !batches.get(selected)) select(selected);
     batches.show();
-    setText(byId("todo"), number(Math.max(0, todo)));
-    byId("todo").classList.toggle("long", todo > 999_999);
+    const todo = stats.queuedTasks + stats.runningTasks + stats.retryingTasks;
+    setText(byId("todo"), number(todo));
+    byId("todo").classList.toggle("long", todo > LONG);
     setText(byId("running"), number(stats.runningTasks));
     setText(byId("retrying"), number(stats.retryingTasks));
     setText(byId("completed"), number(stats.completedTasks));
@@ -68,7 +73,6 @@ export function create({ attempt, call, fail, log, request }) {
   function take(payload) {
     state = payload;
     stats = payload.stats;
-    todo = stats.queuedTasks + stats.runningTasks + stats.retryingTasks;
     batches.replaceNewest(payload.batches, stats.totalBatches);
     showUnhandled(stats.unhandled ?? {});
     showConfig(payload.config);
@@ -79,13 +83,7 @@ export function create({ attempt, call, fail, log, request }) {
   /** The figures run along, until they are read anew. */
   function takeProgress(batch) {
     const before = batches.merge(batch);
-    if (before) {
-      const completed = batch.completedTasks - before.completedTasks;
-      const failed = batch.failedTasks - before.failedTasks;
-      stats.completedTasks += completed;
-      stats.failedTasks += failed;
-      todo -= completed + failed;
-    }
+    if (before) for (const count of COUNTS) stats[count] = Math.max(0, stats[count] + batch[count] - before[count]);
     if (!isRunning(batch) && (!before || isRunning(before))) logEnd(batch);
     renderSoon();
   }
@@ -134,14 +132,22 @@ export function create({ attempt, call, fail, log, request }) {
   async function scale() {
     const count = byId("scale-count").valueAsNumber;
     await call("scaleWorkers", { count: Number.isNaN(count) ? null : count });
+    delete byId("scale-count").dataset.edited;
     refresh.now();
     return `${plural(count, "worker")} at once from now on`;
   }
 
   bindForm(byId("scale-form"), [byId("scale-count")], byId("scale-note"), scale);
+  byId("scale-count").addEventListener("input", ({ target }) => (target.dataset.edited = ""));
   bindSubmit(submit);
   setText(byId("workers-path"), `${path}/NAME`);
-  const frames = { state: take, change: ({ config }) => config && showConfig(config), batch: takeProgress };
+  const takeWhole = (payload) => {
+    const { totalBatches, queuedTasks, runningTasks } = payload.stats;
+    const told = `${plural(totalBatches, "batch", "batches")}, ${number(queuedTasks)} tasks queued, ${number(runningTasks)} running`;
+    log.add("event", `state received: ${told}`);
+    take(payload);
+  };
+  const frames = { state: takeWhole, change: ({ config }) => config && showConfig(config), batch: takeProgress };
   const status = ({ state }) => refresh.setRunning(state === "live");
   return { frames, status, focus: () => byId("submit-count").focus() };
 }
@@ -155,7 +161,7 @@ function showUnhandled(unhandled) {
 /** What somebody is writing is left alone. */
 function showConfig({ maxConcurrentWorkers }) {
   const field = byId("scale-count");
-  if (document.activeElement !== field) field.value = maxConcurrentWorkers;
+  if (!("edited" in field.dataset)) field.value = maxConcurrentWorkers;
 }
 
 function showLatency(latency) {

@@ -1,6 +1,6 @@
 // A worker within the server: what its one attempt is doing. It is gone as soon as that is over.
 
-import { byId, element, setText, soon } from "/dom.js";
+import { byId, setText, showFacts, soon } from "/dom.js";
 import { moment, span } from "/format.js";
 import { segments } from "/path.js";
 
@@ -32,7 +32,6 @@ function show({ status, taskId, type, startedAt, completedAt }) {
   if (type) facts.push(["Type", type]);
   if (startedAt) facts.push(["Started", moment(startedAt)]);
   if (startedAt && completedAt) facts.push(["Took", span(completedAt - startedAt)]);
-  const parts = facts.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)));
-  byId("worker-facts").replaceChildren(...parts);
+  showFacts(byId("worker-facts"), facts);
   byId("worker-gone").hidden = status !== "gone";
 }

@@ -2,7 +2,7 @@
 
 import { arrange, byId, element, plural, setText } from "/dom.js";
 import { number, span } from "/format.js";
-import { childPath, path } from "/path.js";
+import { childPath, isWithin, path } from "/path.js";
 
 const FIRST_SHOWN = 12;
 const MORE = 100;
@@ -25,8 +25,8 @@ export class WorkerList {
     const names = new Set(connected.map(({ id }) => id));
     const within = active.filter(({ id }) => !names.has(id));
     this.#shown = new Map([
-      ...[...connected].sort(byPresence).map((worker) => [worker.id, { ...worker, doing: presence(worker) }]),
-      ...within.map((worker) => [`${worker.id} ${worker.taskId}`, { ...worker, doing: attempt(worker) }]),
+      ...[...connected].sort(byPresence).map((worker) => [worker.id, { id: worker.id, doing: presence(worker) }]),
+      ...within.map((worker) => [`${worker.id} ${worker.taskId}`, attempt(worker)]),
     ]);
     const here = connected.filter((worker) => worker.connected).length;
     setText(byId("workers-count"), here > 0 ? `${number(here)} connected` : "");
@@ -44,10 +44,10 @@ export class WorkerList {
     setText(byId("workers-more"), `Show ${Math.min(MORE, rest)} more`);
   }
 
-  #makeRow(key, { id }) {
+  #makeRow(key, { id, name = id }) {
     const facts = element("span", { class: "label" });
     this.#facts.set(key, facts);
-    return element("li", { "data-worker": id }, element("a", { href: childPath(path, id), title: id }, id), facts);
+    return element("li", { "data-worker": id }, element("a", { href: childPath(path, id), title: id }, name), facts);
   }
 }
 
@@ -59,7 +59,9 @@ function presence({ connected, capacity, currentTasks, sessions }) {
   return `${number(currentTasks)} of ${plural(capacity, "task")}${more}`;
 }
 
-function attempt({ taskId, status, spawnedAt }) {
-  if (!taskId) return "idle";
-  return [taskId, status === "spawning" ? status : "", span(Date.now() - spawnedAt)].filter(Boolean).join(" · ");
+/** Nobody knows a worker within the server by its name: its task stands for it. */
+function attempt({ id, taskId, status, spawnedAt }) {
+  if (!taskId) return { id, doing: "idle" };
+  const facts = [status === "spawning" ? status : "", isWithin(id) ? "in process" : "", span(Date.now() - spawnedAt)];
+  return { id, name: isWithin(id) ? taskId : id, doing: facts.filter(Boolean).join(" · ") };
 }

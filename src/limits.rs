@@ -188,6 +188,10 @@ pub const REPORT_MS: u64 = 30_000;
 pub const REPORT_AGAIN_MS: u64 = 250;
 /// A connection whose worker runs something looks around at least so often, in ms, so that it does not sleep.
 pub const CONNECTION_LOOK_MS: u64 = 60_000;
+/// Tasks that a connection remembers after they are over: as many as one reads.
+pub const HISTORY_TASKS: usize = 20;
+/// Characters that it remembers of an error.
+pub const HISTORY_ERROR_CHARS: usize = 1_000;
 /// Messages that wait for a worker which is away.
 pub const QUEUED_MESSAGES: usize = 1_000;
 /// The same in bytes: half of what one turn may send to a socket that it was caused by.

@@ -11,6 +11,7 @@
 //! | `frames` | what a worker says and is told |
 //! | `work` | tasks to the worker |
 //! | `reports` | what the manager is told of the worker |
+//! | `history` | what the worker did last |
 //! | `mail` | messages to the worker, also while it is away |
 //! | `timer` | what is due in memory |
 //!
@@ -20,6 +21,7 @@
 //! answers `Err` would lose it as well, so a refusal is given as an answer instead (see `call`).
 
 mod frames;
+mod history;
 mod mail;
 mod reports;
 mod session;
@@ -29,6 +31,7 @@ mod work;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use self::history::History;
 use self::mail::Mail;
 use self::session::{OPEN, READY};
 use self::timer::Timer;
@@ -46,6 +49,8 @@ pub struct WorkerConnection {
     #[serde(skip)]
     tasks: Tasks,
     #[serde(skip)]
+    history: History,
+    #[serde(skip)]
     reports: reports::Reports,
     #[serde(skip)]
     timer: Timer,
@@ -59,6 +64,16 @@ struct Status<'a> {
     last_connected_at: Option<u64>,
     last_disconnected_at: Option<u64>,
     current_tasks: Vec<&'a str>,
+}
+
+/// What a viewer sees.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Seen<'a> {
+    class: &'static str,
+    #[serde(flatten)]
+    status: Status<'a>,
+    last_tasks: &'a History,
 }
 
 impl Class for WorkerConnection {
@@ -75,7 +90,7 @@ impl Class for WorkerConnection {
     }
 
     fn state(&mut self, turn: &mut Turn<'_>) -> Result<Vec<u8>, Error> {
-        self.status(turn)
+        json(&Seen { class: Self::NAME, status: self.status(turn), last_tasks: &self.history })
     }
 
     fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
@@ -131,7 +146,7 @@ impl Class for WorkerConnection {
 impl WorkerConnection {
     fn method(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
         match method {
-            "status" => self.status(turn),
+            "status" => json(&self.status(turn)),
             "send" => self.send(turn, payload),
             "start" => command(turn, "start", payload),
             "stop" => command(turn, "stop", payload),
@@ -151,15 +166,15 @@ impl WorkerConnection {
         }
     }
 
-    fn status(&self, turn: &Turn<'_>) -> Result<Vec<u8>, Error> {
+    fn status(&self, turn: &Turn<'_>) -> Status<'_> {
         let sessions = turn.sockets_tagged(OPEN).len();
-        json(&Status {
+        Status {
             connected: sessions > 0,
             sessions,
             last_connected_at: self.last_connected_at,
             last_disconnected_at: self.last_disconnected_at,
             current_tasks: self.tasks.ids().collect(),
-        })
+        }
     }
 }
 

@@ -296,6 +296,25 @@ async fn issue4_a_manager_is_created_from_the_page_and_tried_at_once() {
 }
 
 #[tokio::test]
+async fn issue4_a_deleted_manager_comes_again_as_what_its_path_says() {
+    play(async |stage| {
+        let window = open_manager(stage, json!({})).await;
+        let other = stage.open("/jobs").await;
+        window.click("#delete-object").await;
+        window.click("#delete-object").await;
+        for each in [&window, &other] {
+            each.until_text("#closed-title", "This object was deleted").await;
+            assert_eq!(each.value("one('#submit').closest('[inert]') !== null").await, true);
+        }
+        window.click("#reopen").await;
+        window.until("it is an agent now", "shown('#increment') && dataset('#connection').state === 'live'").await;
+        window.click("#increment").await;
+        window.until_text("#count", "1").await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn issue4_a_manager_is_handled_with_the_keyboard() {
     play(async |stage| {
         let window = open_manager(stage, json!({ "maxConcurrentWorkers": 1 })).await;

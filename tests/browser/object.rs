@@ -1,7 +1,7 @@
 //! Issue 4: the page of a class that it knows nothing of: its state as JSON, its methods, and what it says.
 
 use fleet::server::{Builder, Running};
-use fleet::{Change, Class, Error, Frame, RawValue, Server, SocketId, Turn, json, read, unknown_method};
+use fleet::{Change, Class, Error, Frame, RawValue, SocketId, Turn, json, read, unknown_method};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json as value};
 use tempfile::TempDir;

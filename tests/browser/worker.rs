@@ -12,12 +12,17 @@ use crate::{Stage, Window, play, within};
 const HTML: &str = r#"<img src="/nothing.png" onerror="document.title='caught'"><b id="bold">bold</b>"#;
 
 /// An external worker: a socket, and whoever holds it.
-struct Worker(WebSocketStream<MaybeTlsStream<TcpStream>>);
+struct Worker {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Frames that have come, and that nobody has asked for yet.
+    waiting: Vec<Value>,
+}
 
 impl Worker {
     async fn connect(stage: &Stage, path: &str) -> Self {
         let url = stage.server.url(path).replacen("http", "ws", 1);
-        Self(within("a worker connects", connect_async(url)).await.unwrap().0)
+        let (socket, _) = within("a worker connects", connect_async(url)).await.unwrap();
+        Self { socket, waiting: Vec::new() }
     }
 
     /// Connects and takes so many tasks of a type.
@@ -30,22 +35,20 @@ impl Worker {
 
     async fn say(&mut self, kind: &str, payload: Value) {
         let frame = json!({ "type": kind, "payload": payload }).to_string();
-        within("a worker speaks", self.0.send(Message::text(frame))).await.unwrap();
+        within("a worker speaks", self.socket.send(Message::text(frame))).await.unwrap();
     }
 
     /// The payload of the next frame of a type.
     async fn hear(&mut self, kind: &str) -> Value {
-        within(kind, async {
-            loop {
-                let message = self.0.next().await.unwrap().unwrap();
-                let Message::Text(text) = message else { continue };
-                let mut frame: Value = serde_json::from_str(&text).unwrap();
-                if frame["type"] == kind {
-                    break frame["payload"].take();
-                }
+        loop {
+            if let Some(index) = self.waiting.iter().position(|frame| frame["type"] == kind) {
+                return self.waiting.remove(index)["payload"].take();
             }
-        })
-        .await
+            let message = within(kind, self.socket.next()).await.unwrap().unwrap();
+            if let Message::Text(text) = message {
+                self.waiting.push(serde_json::from_str(&text).unwrap());
+            }
+        }
     }
 
     async fn answer(&mut self, task: &Value, outcome: Value) {
@@ -101,9 +104,12 @@ async fn issue4_wc1_the_page_of_a_connection_follows_its_worker_and_is_no_sessio
         worker.answer(&first, json!({ "success": true, "result": 1 })).await;
         worker.hear("task").await;
         window.until("the next one", &format!("{CURRENT} === 'b,c'")).await;
+        let last = "all('#history > li').map((task) => task.dataset.task).join()";
+        window.until("what it did", &format!("{last} === '<b id=bold>a</b>'")).await;
+        worker.answer(&second, json!({ "success": false, "error": HTML })).await;
+        window.until("and what it failed at", &format!("text('#history .error') === {}", json!(HTML))).await;
         worker.say("heartbeat", json!({ "metrics": { "cpu": 0.5, "host": HTML } })).await;
         window.until("what it measures", "text('#metrics').includes('\"cpu\": 0.5')").await;
-        drop(second);
         drop(worker);
         window.until_text("#presence", "Not connected").await;
         window.until("it has nothing", &format!("{CURRENT} === '' && shown('#current-none')")).await;
@@ -123,7 +129,7 @@ async fn issue4_wc1_a_worker_is_told_from_the_page() {
         window.click("#send").await;
         window.until_text("#send-note", "Kept until it connects").await;
         let mut worker = Worker::ready(stage, "/jobs/w1", 1, "render").await;
-        // Either comes first.
+        assert_eq!(worker.hear("message").await["message"], "too early", "it was kept");
         window.until_text("#presence", "Connected").await;
         window.submit("#send-message", r#"{"level":3}"#, "#send").await;
         window.until_text("#send-note", "Sent").await;

@@ -167,7 +167,9 @@ async fn wc1_a_route_makes_a_worker_and_its_status_and_messages_are_methods() {
     let nothing = json!({"connected": false, "sessions": 0, "lastConnectedAt": null, "lastDisconnectedAt": null,
                          "currentTasks": []});
     assert_eq!(server.call("/ws/w1", "status", json!({})).await, nothing);
-    assert_eq!(server.state("/ws/w1").await, nothing);
+    let seen = server.state("/ws/w1").await;
+    assert_eq!((&seen["class"], &seen["lastTasks"]), (&json!("worker-connection"), &json!([])));
+    assert_eq!((&seen["connected"], &seen["currentTasks"]), (&nothing["connected"], &nothing["currentTasks"]));
     assert_eq!(server.objects().await, Vec::<String>::new(), "looking creates nothing");
     let send = async |server: &Server, body: Value| server.post("/ws/w1:send").json(&body).await;
     let offline = "offline: the worker /ws/w1 is not connected";

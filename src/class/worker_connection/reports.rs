@@ -227,6 +227,7 @@ impl WorkerConnection {
         }
         let encoded =
             to_raw_value(&outcome).map_err(|error| Error::internal(format!("a result cannot be encoded: {error}")))?;
+        self.history.note(&outcome, turn.now());
         self.tasks.end(&outcome.token);
         self.tell_result(turn, &outcome.task_id, &outcome.token, encoded);
         Ok(())
