@@ -24,7 +24,7 @@
 //! | `wakes` | who is woken when |
 //! | `body`, `children`, `rows` | what an object has in memory |
 //! | `event` | what can happen to an object, and what a turn can cause |
-//! | `activity` | what a class did in the last minute |
+//! | `tally`, `activity` | the metrics of a class; what it did in the last minute |
 //! | `session` | one socket: frames that wait for their commits |
 //! | `idle` | who sleeps when |
 //! | `pulse` | attending to sockets during long turns |
@@ -59,6 +59,7 @@ mod services;
 mod session;
 mod slot;
 mod stub;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod timed;

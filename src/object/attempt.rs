@@ -81,12 +81,13 @@ impl Inner {
         }));
         let now = Instant::now();
         live.definition.observe(now - run.now, &input);
+        live.tally.turn(now - run.now);
         if source.caller != Caller::Runtime || !matches!(input, Input::Activate | Input::State) {
-            live.definition.events.inc();
+            live.tally.event();
         }
         run.now = now;
         let mut draft = turn.draft;
-        live.definition.state_operations.inc_by(draft.operations);
+        live.tally.operations(draft.operations);
         source.id = draft.id.take();
         source.deferred = draft.said.deferred;
         let result = match result {
@@ -144,7 +145,7 @@ impl Inner {
                 return Err(Error::new(Code::TooLarge, format!("state is {new} bytes; the limit is {STATE_BYTES}")));
             }
             stored.record.bytes = (stored.record.bytes + new as u64).saturating_sub(old as u64);
-            live.definition.state_operations.inc();
+            live.tally.operations(1);
         }
         let limit = live.definition.storage_bytes.unwrap_or(self.options.storage_per_object);
         if stored.record.bytes > limit && stored.record.bytes > before.bytes {

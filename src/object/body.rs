@@ -11,6 +11,7 @@ use super::instance::{Definition, Instance};
 use super::replies::Pending;
 use super::rows::Rows;
 use super::session::Close;
+use super::tally::Tally;
 use crate::storage::{Record, Seq};
 use crate::timers::Timers;
 
@@ -50,6 +51,7 @@ pub(super) struct Live {
     pub(super) class: Box<dyn Instance>,
     /// Its encoded value after the last turn that succeeded: what a failed turn goes back to.
     pub(super) saved: Vec<u8>,
+    pub(super) tally: Tally,
     _active: Gauge,
 }
 
@@ -78,7 +80,8 @@ impl Body {
     pub(super) fn wake(&mut self, definition: &Arc<Definition>, class: Box<dyn Instance>, saved: Vec<u8>) {
         self.asleep = None;
         let gauge = Gauge::new(&definition.active);
-        self.live = Some(Live { definition: Arc::clone(definition), class, saved, _active: gauge });
+        let (definition, tally) = (Arc::clone(definition), Tally::new(definition));
+        self.live = Some(Live { definition, class, saved, tally, _active: gauge });
     }
 
     /// Gives back the memory, but for the sockets.
