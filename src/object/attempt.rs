@@ -93,7 +93,7 @@ impl Inner {
         let result = match result {
             Ok(Ok((output, state))) => match self.keep(slot, stored, live, run, before, &draft) {
                 Ok(()) => {
-                    Self::accept(slot, body, run, draft, source, state);
+                    Self::accept(body, run, &mut draft, source, state);
                     return Ok(output);
                 }
                 Err(error) => Err(error),
@@ -168,11 +168,11 @@ impl Inner {
     }
 
     /// Adds a turn that succeeded to the run.
-    fn accept(slot: &Slot, body: &mut Body, run: &mut Run, mut draft: Draft, source: &Source, state: Option<Output>) {
+    fn accept(body: &mut Body, run: &mut Run, draft: &mut Draft, source: &Source, state: Option<Output>) {
         if let Some(stored) = body.stored.as_mut().filter(|_| draft.has_writes()) {
             stored.rows.apply(draft.cleared, &draft.rows);
             stored.mail.sent(draft.said.sends());
-            run.set.merge(draft.write_set(&slot.path));
+            draft.add_to(&mut run.set);
             std::mem::take(&mut draft.said).settle(&mut stored.pending);
         }
         if let Some(stored) = &mut body.stored {
