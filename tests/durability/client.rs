@@ -49,11 +49,17 @@ impl Http {
 
     /// The state of an object, or an endpoint of the server.
     pub(crate) async fn get(&mut self, target: &str) -> Result<Reply> {
-        self.send("GET", target, None).await
+        self.send("GET", target, "", None).await
     }
 
     pub(crate) async fn call(&mut self, path: &str, method: &str, payload: &Value) -> Result<Reply> {
-        self.send("POST", &format!("{path}:{method}"), Some(payload)).await
+        self.send("POST", &format!("{path}:{method}"), "", Some(payload)).await
+    }
+
+    /// Submits a batch under an idempotency key.
+    pub(crate) async fn submit(&mut self, path: &str, key: &str, payload: &Value) -> Result<Reply> {
+        let header = format!("Idempotency-Key: {key}\r\n");
+        self.send("POST", &format!("{path}:submitBatch"), &header, Some(payload)).await
     }
 
     pub(crate) async fn increment(&mut self, path: &str) -> Result<Reply> {
@@ -65,7 +71,7 @@ impl Http {
     }
 
     pub(crate) async fn delete(&mut self, path: &str) -> Result<Reply> {
-        self.send("DELETE", path, None).await
+        self.send("DELETE", path, "", None).await
     }
 
     /// The count of an object.
@@ -90,10 +96,11 @@ impl Http {
         panic!("the list does not end");
     }
 
-    async fn send(&mut self, method: &str, target: &str, body: Option<&Value>) -> Result<Reply> {
+    /// `headers` are lines.
+    async fn send(&mut self, method: &str, target: &str, headers: &str, body: Option<&Value>) -> Result<Reply> {
         let body = body.map(Value::to_string).unwrap_or_default();
         let request = format!(
-            "{method} {target} HTTP/1.1\r\nHost: {}\r\nAccept: application/json\r\n\
+            "{method} {target} HTTP/1.1\r\nHost: {}\r\n{headers}Accept: application/json\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             self.address,
             body.len()

@@ -17,6 +17,8 @@ mod server;
 mod stop;
 mod trace;
 mod tree;
+mod worker;
+mod workforce;
 
 use std::io::Write as _;
 use std::time::Duration;
