@@ -25,6 +25,7 @@ mod load {
     pub(crate) mod frame;
     pub(crate) mod histogram;
     pub(crate) mod http;
+    pub(crate) mod manager;
     pub(crate) mod meter;
     pub(crate) mod objects;
     pub(crate) mod poller;

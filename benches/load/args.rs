@@ -43,6 +43,9 @@ pub(crate) struct Args {
     /// Pending alarms of the scenario of alarms.
     #[arg(long, default_value_t = 1_000_000)]
     pub(crate) alarms: u64,
+    /// Tasks of the largest batch.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=1_000_000))]
+    pub(crate) tasks: u64,
     /// Passed by cargo; means nothing.
     #[arg(long, hide = true)]
     pub(crate) bench: bool,
@@ -80,6 +83,12 @@ pub(crate) enum Name {
     Wake,
     /// Other objects while handlers compute.
     LongTurns,
+    /// Batches of tasks that workers in the process do.
+    Batches,
+    /// Batches of tasks that connected workers do.
+    Elsewhere,
+    /// A million tasks: memory, and a restart in their middle.
+    Million,
 }
 
 /// What a process of this program is when it measures nothing itself.

@@ -1,15 +1,18 @@
 //! The scenarios, one file each, and the frame around them: what is said about the machine, and the table.
 
 mod alarms;
+mod batches;
 mod cascade;
 mod children;
 mod class_call;
+mod elsewhere;
 mod fan_out;
 mod first_writes;
 mod hibernated;
 mod increments;
 mod long_turns;
 mod memory;
+mod million;
 mod sends;
 mod start_up;
 mod wake;
@@ -26,7 +29,7 @@ const SPARE_DESCRIPTORS: u64 = 1_000;
 
 type Scenario = fn(&mut Bench) -> Result<()>;
 
-const SCENARIOS: [(Name, Scenario); 13] = [
+const SCENARIOS: [(Name, Scenario); 16] = [
     (Name::Increments, increments::run),
     (Name::FanOut, fan_out::run),
     (Name::Memory, memory::run),
@@ -40,6 +43,9 @@ const SCENARIOS: [(Name, Scenario); 13] = [
     (Name::Wake, wake::run),
     (Name::LongTurns, long_turns::run),
     (Name::Alarms, alarms::run),
+    (Name::Batches, batches::run),
+    (Name::Elsewhere, elsewhere::run),
+    (Name::Million, million::run),
 ];
 
 /// Runs what was asked for and prints the table; an error if a scenario failed (a missed goal is none).

@@ -30,10 +30,23 @@ impl Socket {
         Ok(Self { stream, rest })
     }
 
-    /// Opens a socket and takes its first frame.
-    pub(crate) fn open(address: SocketAddr, path: &str) -> Result<Self> {
+    /// Opens a socket of a class that says nothing first.
+    pub(crate) fn upgraded(address: SocketAddr, path: &str) -> Result<Self> {
         let mut socket = Self::connect(address)?;
         socket.upgrade(address, path).map_err(|error| format!("{path}: {error}"))?;
+        Ok(socket)
+    }
+
+    /// Sends one text frame.
+    pub(crate) fn send_text(&mut self, text: &str) -> Result<()> {
+        let mut frame = Vec::with_capacity(text.len() + 14);
+        frame::masked(frame::TEXT, text.as_bytes(), &mut frame);
+        Ok(self.stream.write_all(&frame)?)
+    }
+
+    /// Opens a socket and takes its first frame.
+    pub(crate) fn open(address: SocketAddr, path: &str) -> Result<Self> {
+        let mut socket = Self::upgraded(address, path)?;
         socket.next_text(|_| ()).map_err(|error| format!("{path}: no first frame: {error}"))?;
         Ok(socket)
     }
