@@ -1,11 +1,13 @@
 //! FM1 to FM13: the fleet manager over real sockets, with workers in the process. What needs crashes, or workers elsewhere,
 //! stands beside the code, in `src/class/fleet_manager/tests`.
 
+mod told;
+
 use std::collections::BTreeSet;
 use std::sync::{LazyLock, Mutex};
 
 use fleet::server::Builder;
-use fleet::{Error, Task, json as encode};
+use fleet::{Class as _, Error, Task, json as encode};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -41,6 +43,8 @@ fn builder() -> Builder {
             RAN.lock().unwrap().push(task.read()?);
             encode(&())
         })
+        .class::<told::Deaf>()
+        .route("/deaf", told::Deaf::NAME)
         .task("large", async |task: Task| encode(&"x".repeat(task.read()?)))
 }
 

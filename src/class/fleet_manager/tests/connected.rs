@@ -219,6 +219,29 @@ fn wc4_the_status_has_every_worker_and_its_latest_metrics() {
 }
 
 #[test]
+fn wc5_how_far_a_task_is_can_be_seen_and_the_newest_word_counts() {
+    begun()
+        .step(up(C1, 2))
+        .step(soon())
+        .step(ext(1))
+        .step(soon())
+        .step(Step::call(C1, "progress", json!({"percent": 10})))
+        .step(Step::call(C1, "progress", json!({"percent": 20})))
+        .step(soon())
+        .step(Step::call(C1, "progress", json!("x".repeat(1_025))))
+        .step(soon())
+        .check(|world| {
+            let id = submitted(world)?.pop().ok_or("no batch")?;
+            let running = items(world, "listTasks", &json!({"batchId": id, "state": "running"}))?;
+            let seen = (&running[0]["id"], &running[0]["progress"], &running[0]["workerId"]);
+            same("progress", &seen, &(&json!("t0"), &json!({"percent": 20}), &json!("c1")))?;
+            let refused = answers(world, C1)?.pop().ok_or("no answer")?;
+            same("one that is too large", &refused, &json!("progress is 1027 bytes; the limit is 1024"))
+        })
+        .run();
+}
+
+#[test]
 fn fm4_cancelling_tells_connected_workers_to_stop() {
     begun()
         .step(up(C1, 2))
