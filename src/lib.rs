@@ -108,3 +108,8 @@ pub use protocol::{Change, Closed, Code, Frame};
 pub use serde_json::value::RawValue;
 pub use server::Server;
 pub use timers::{Firing, Schedule};
+
+/// In the library and not in its binary, so that a server with classes of its own is as fast.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

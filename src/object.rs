@@ -27,7 +27,7 @@
 //! | `body`, `children`, `rows` | what an object has in memory |
 //! | `choices` | which class an object gets that is not stored |
 //! | `event` | what can happen to an object, and what a turn can cause |
-//! | `activity` | what a class did in the last minute |
+//! | `tally`, `activity` | the metrics of a class; what it did in the last minute |
 //! | `session` | one socket: frames that wait for their commits |
 //! | `idle` | who sleeps when |
 //! | `doing` | what a turn does that does not end |
@@ -66,6 +66,7 @@ mod services;
 mod session;
 mod slot;
 mod stub;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod timed;

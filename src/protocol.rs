@@ -173,6 +173,9 @@ impl<'a> Message<'a> {
     /// [`BadMessage`] when it is not a JSON object with a `type` that is a string, or its `id` is neither a string nor a
     /// number or is longer than 256 bytes.
     pub fn parse(text: &'a [u8]) -> Result<Self, BadMessage> {
+        if let Some(kind) = bare_kind(text) {
+            return Ok(Self { kind: Cow::Borrowed(kind), id: None, payload: RawValue::NULL });
+        }
         let bad = |reason, id| BadMessage { reason, id };
         // A struct also reads from a JSON array, which is not a message.
         if text.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
@@ -193,6 +196,13 @@ impl<'a> Message<'a> {
             None => Err(bad("Invalid message: type is missing", id)),
         }
     }
+}
+
+/// The type of a message that has nothing else and is written without spaces: the shortest, and the most frequent.
+fn bare_kind(text: &[u8]) -> Option<&str> {
+    let kind = text.strip_prefix(br#"{"type":""#)?.strip_suffix(br#""}"#)?;
+    let plain = kind.iter().all(|byte| !matches!(byte, b'"' | b'\\' | ..b' '));
+    if plain { str::from_utf8(kind).ok() } else { None }
 }
 
 fn kind_of(json: &str) -> Option<Cow<'_, str>> {
@@ -328,6 +338,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_bare_message_is_read_as_any_other(kind in ".{0,12}|[\\\\\"\u{0}-\u{20}a]{0,4}") {
+            let (bare, spaced) = (format!(r#"{{"type":"{kind}"}}"#), format!(r#"{{ "type":"{kind}"}}"#));
+            let read = |text: &str| Message::parse(text.as_bytes()).map(|m| m.kind.into_owned()).map_err(|bad| bad.reason);
+            prop_assert_eq!(read(&bare), read(&spaced));
+        }
+
         #[test]
         fn parsing_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = Message::parse(&bytes);

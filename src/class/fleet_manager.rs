@@ -48,7 +48,7 @@ use serde_json::value::RawValue;
 use self::batch::{Batch, Step};
 use self::config::Config;
 use self::memory::{Held, Memory};
-use crate::limits::{BATCHES_HELD, MANAGER_BYTES};
+use crate::limits::{BATCH_BODY_BYTES, BATCHES_HELD, MANAGER_BYTES};
 use crate::object::{Class, Error, Replied, SocketId, Turn, json, unknown_method};
 use crate::protocol::{self, Change, Code, Frame, Message};
 
@@ -94,6 +94,7 @@ impl Class for FleetManager {
     const NAME: &'static str = "fleet-manager";
     const CHILDREN: Option<&'static str> = Some("worker-connection");
     const STORAGE_BYTES: Option<u64> = Some(MANAGER_BYTES);
+    const BODY_BYTES: Option<usize> = Some(BATCH_BODY_BYTES);
 
     fn activate(&mut self, turn: &mut Turn<'_>) -> Result<(), Error> {
         self.renew(turn)
@@ -182,7 +183,7 @@ impl FleetManager {
             "getStats" => self.stats(turn),
             "getActiveWorkers" => self.active_workers(turn),
             "status" => self.worker_status(turn),
-            "listBatches" => self.list_batches(turn, payload),
+            "listBatches" => reads::list_batches(turn, payload),
             "listTasks" => self.list_tasks(turn, payload),
             "getFailedTasks" => self.failed_tasks(turn, payload),
             "workerReady" => self.worker_ready(turn, payload),

@@ -129,6 +129,7 @@ mod tests {
             tasks,
             stopping: CancellationToken::new(),
             serving: Arc::new(AtomicBool::new(false)),
+            large_bodies: Arc::new(tokio::sync::Semaphore::new(1)),
         };
         let says = async |edge: &Edge, status: u16, body: &str| {
             let response = ready(State(edge.clone())).await;

@@ -53,7 +53,8 @@ pub(super) fn upgrade(edge: &Edge, path: &str, mut request: Request) -> Result<R
     if let Some(version) = offered {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(version.name()));
     }
-    let (options, stopping) = (edge.options, edge.stopping.clone());
+    // A token of its own: every poll of the connection asks it, and the locks of one token would be everybody's.
+    let (options, stopping) = (edge.options, edge.stopping.child_token());
     edge.tasks.spawn(async move {
         // A peer that is gone before it is upgraded leaves nothing to say.
         let Ok(upgraded) = upgraded.await else { return };

@@ -89,18 +89,19 @@ impl Inner {
         }));
         let now = Instant::now();
         live.definition.observe(now - run.now, &input);
+        live.tally.turn(now - run.now);
         if is_event {
-            live.definition.events.inc();
+            live.tally.event();
         }
         run.now = now;
         let mut draft = turn.draft;
-        live.definition.state_operations.inc_by(draft.operations);
+        live.tally.operations(draft.operations);
         source.id = draft.id.take();
         source.deferred = draft.said.deferred;
         let error = match result {
             Ok(Ok((output, state))) => match self.keep(slot, stored, live, run, before, &draft) {
                 Ok(Kept::Yes) => {
-                    Self::accept(slot, body, run, draft, source, state);
+                    Self::accept(body, run, &mut draft, source, state);
                     return Ok(output);
                 }
                 Ok(Kept::OtherClass) => None,
@@ -179,7 +180,7 @@ impl Inner {
         }
         if changed {
             stored.record.bytes = (stored.record.bytes + new as u64).saturating_sub(old as u64);
-            live.definition.state_operations.inc();
+            live.tally.operations(1);
         }
         let limit = live.definition.storage_bytes.unwrap_or(self.options.storage_per_object);
         if stored.record.bytes > limit && stored.record.bytes > before.bytes {
@@ -214,11 +215,11 @@ impl Inner {
     }
 
     /// Adds a turn that succeeded to the run.
-    fn accept(slot: &Slot, body: &mut Body, run: &mut Run, mut draft: Draft, source: &Source, state: Option<Output>) {
+    fn accept(body: &mut Body, run: &mut Run, draft: &mut Draft, source: &Source, state: Option<Output>) {
         if let Some(stored) = body.stored.as_mut().filter(|_| draft.has_writes()) {
             stored.rows.apply(draft.cleared, &draft.rows);
             stored.mail.sent(draft.said.sends());
-            run.set.merge(draft.write_set(&slot.path));
+            draft.add_to(&mut run.set);
         }
         if let Some(stored) = &mut body.stored {
             if draft.said.has_questions() {

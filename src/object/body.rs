@@ -12,6 +12,7 @@ use super::registry::ClassNumber;
 use super::replies::Pending;
 use super::rows::Rows;
 use super::session::Close;
+use super::tally::Tally;
 use super::timeouts::Timeout;
 use crate::storage::{Record, Seq};
 use crate::timers::Timers;
@@ -62,6 +63,7 @@ pub(super) struct Live {
     pub(super) class: Box<dyn Instance>,
     /// Its encoded value after the last turn that succeeded: what a failed turn goes back to.
     pub(super) saved: Vec<u8>,
+    pub(super) tally: Tally,
     _active: Gauge,
 }
 
@@ -99,7 +101,8 @@ impl Body {
     pub(super) fn wake(&mut self, definition: &Arc<Definition>, class: Box<dyn Instance>, saved: Vec<u8>) {
         self.asleep = None;
         let gauge = Gauge::new(&definition.active);
-        self.live = Some(Live { definition: Arc::clone(definition), class, saved, _active: gauge });
+        let (definition, tally) = (Arc::clone(definition), Tally::new(definition));
+        self.live = Some(Live { definition, class, saved, tally, _active: gauge });
     }
 
     /// Whether the memory may go as soon as the object rests: it was only looked at, or its class says so.

@@ -134,6 +134,9 @@ impl Inner {
             self.tell_state(slot, body, run);
         }
         self.finish(body, run);
+        if let Some(live) = &mut body.live {
+            live.tally.flush();
+        }
         let set = std::mem::replace(&mut run.set, WriteSet::new(slot.path.clone()));
         let (cleared, wake) = (set.clear, set.wake.flatten());
         let keys = set.rows.keys().filter(|(space, _)| *space == Space::User);

@@ -102,7 +102,7 @@ impl Inner {
         {
             let mut turn = Turn::new(self, &slot.path, None, stored, &body.sockets, &Caller::Runtime);
             listed = turn.unlist(name)?;
-            run.set.merge(turn.draft.write_set(&slot.path));
+            turn.draft.add_to(&mut run.set);
             if listed {
                 run.changed = run.changed.max(Changed::Record);
             }

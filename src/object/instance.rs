@@ -188,7 +188,6 @@ impl Definition {
     /// A long turn makes the class suspect for a while, not for ever: a thread that was preempted looks the same from here,
     /// and giving its place away costs a short turn many times its own time.
     pub(crate) fn observe(&self, took: Duration, input: &Input<'_>) {
-        self.turn_seconds.observe(took.as_secs_f64());
         if took > LONG_TURN {
             if self.wary.swap(WARY_TURNS, Ordering::Relaxed) == 0 {
                 tracing::warn!(

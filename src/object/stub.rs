@@ -203,6 +203,7 @@ impl Namespace {
             session,
             upgrade: None,
             asked: VecDeque::new(),
+            heard: 0,
             refused: false,
             over: false,
         })
@@ -236,6 +237,8 @@ pub struct Socket {
     upgrade: Option<Box<http::Request<()>>>,
     /// What the object has yet to be handed.
     asked: VecDeque<Event>,
+    /// Messages that the metrics have yet to count: all that came at once are counted at once.
+    heard: u64,
     /// Whether the object's mailbox was too full for what was asked.
     refused: bool,
     /// Whether its end is told, or among what was asked.
@@ -282,7 +285,7 @@ impl Socket {
     /// Takes a message of the peer; [`Socket::submit`] hands it over.
     pub fn ask(&mut self, frame: Frame) {
         self.session.asked();
-        self.namespace.metrics.frames_in.inc();
+        self.heard += 1;
         if self.asked.is_empty() && self.session.respond(&frame) {
             return;
         }
@@ -307,6 +310,9 @@ impl Socket {
     /// Hands what was asked to the object. If its mailbox is full, the rest waits, and the task of `context` is woken when
     /// there is room.
     pub fn submit(&mut self, context: &Context<'_>) {
+        if self.heard > 0 {
+            self.namespace.metrics.frames_in.inc_by(std::mem::take(&mut self.heard));
+        }
         if !self.asked.is_empty() {
             let offered = self.namespace.offer(&self.slot, &mut self.asked, Some(context.waker()));
             self.refused = offered == Offered::Full;
@@ -322,7 +328,9 @@ impl Socket {
     pub fn drain(&self, context: &Context<'_>, bytes: usize, out: &mut Vec<Outgoing>) -> Drained {
         let before = out.len();
         let drained = self.session.drain(context, bytes, out);
-        self.namespace.metrics.frames_out.inc_by((out.len() - before) as u64);
+        if out.len() > before {
+            self.namespace.metrics.frames_out.inc_by((out.len() - before) as u64);
+        }
         drained
     }
 }

@@ -262,23 +262,27 @@ impl Draft {
 
     /// Whether the turn wrote something besides the state.
     pub(super) fn has_writes(&self) -> bool {
-        !self.children.is_empty()
-            || !self.deleted.is_empty()
-            || !self.rows.is_empty()
-            || self.cleared
-            || self.said.has_writes()
-            || self.timers
+        !self.rows.is_empty() || self.timers || self.has_rare_writes()
     }
 
-    /// The turn's changes, without the record.
-    pub(super) fn write_set(&mut self, path: &ObjectPath) -> WriteSet {
-        let mut set = WriteSet::new(path.clone());
-        set.children = std::mem::take(&mut self.children);
-        set.deleted = std::mem::take(&mut self.deleted);
-        set.clear = self.cleared;
-        set.rows = std::mem::take(&mut self.rows).into_iter().map(|(key, row)| ((Space::User, key), row)).collect();
-        self.said.write(&mut set);
-        set
+    fn has_rare_writes(&self) -> bool {
+        !self.children.is_empty() || !self.deleted.is_empty() || self.cleared || self.said.has_writes()
+    }
+
+    /// Adds the turn's changes, but for the record, to those of earlier turns.
+    pub(super) fn add_to(&mut self, run: &mut WriteSet) {
+        if self.has_rare_writes() {
+            let mut set = WriteSet::new(run.path.clone());
+            set.children = std::mem::take(&mut self.children);
+            set.deleted = std::mem::take(&mut self.deleted);
+            set.clear = self.cleared;
+            self.said.write(&mut set);
+            run.merge(set);
+        }
+        // What the turn has cleared is gone by now.
+        for (key, row) in std::mem::take(&mut self.rows) {
+            run.rows.insert((Space::User, key), row);
+        }
     }
 
     /// The answer to the sender's message, if it gets one besides a state.

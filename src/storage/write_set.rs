@@ -67,7 +67,7 @@ impl Space {
     /// which no object has. So dropping the class's rows is the deletion of a subtree, of whatever size.
     pub(super) fn place(self, path: &ObjectPath) -> ObjectPath {
         match self {
-            Self::User => ObjectPath::from_key(&format!("{}/", path.key())),
+            Self::User => ObjectPath::from_key(&[path.key(), "/"].concat()),
             Self::Runtime => path.clone(),
         }
     }

@@ -59,6 +59,7 @@ fn task(id: &str, kind: &str, data: impl Into<Value>) -> Value {
 }
 
 /// A server whose manager retries quickly.
+#[allow(clippy::needless_pass_by_value)] // Settings are written as they read.
 async fn started(config: Value) -> Server {
     let server = Server::built(builder);
     server.call(AT, "updateConfig", json!({"retryBackoff": {"initialMs": 10, "maxMs": 50}})).await;
@@ -290,6 +291,42 @@ async fn fm1_a_result_that_is_too_large_fails_its_task_with_the_bound() {
 }
 
 #[tokio::test]
+async fn fm1_the_same_idempotency_key_is_the_same_batch() {
+    let server = started(json!({})).await;
+    let submit = async |key: &str, tasks: Value| {
+        let request = server.post(&format!("{AT}:submitBatch")).header("Idempotency-Key", key);
+        request.json(&json!({ "tasks": tasks })).await.ok()
+    };
+    let small = json!([task("a", "echo", 1)]);
+    let first = submit("order-1", small.clone()).await;
+    assert_eq!(submit("order-1", small.clone()).await, first);
+    assert_ne!(submit("order-2", small).await["batchId"], first["batchId"]);
+    // One that takes several turns, twice at once.
+    let large: Value = (0..12_000).map(|n| task(&n.to_string(), "alien", n)).collect();
+    let (one, other) = tokio::join!(submit("order-3", large.clone()), submit("order-3", large));
+    assert_eq!((&one["batchId"], &one["tasks"]), (&other["batchId"], &json!(12_000)));
+    assert_eq!(stats(&server).await["totalTasks"], 12_002);
+}
+
+#[tokio::test]
+async fn fm9_the_metrics_count_how_tasks_end() {
+    let server = started(json!({"maxRetries": 1})).await;
+    let batch = submit(&server, vec![task("a", "echo", 1), task("b", "flaky", 9)]).await;
+    ended(&server, &batch).await;
+    let text = server.get("/.fleet/metrics").await.assert(200).text();
+    for line in [
+        "fleet_tasks{status=\"submitted\"} 2",
+        "fleet_tasks{status=\"completed\"} 1",
+        "fleet_tasks{status=\"failed\"} 1",
+        "fleet_task_retries_total 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}");
+    }
+    let latency = &stats(&server).await["latency"];
+    assert_eq!((&latency["echo"]["count"], &latency["flaky"]["count"]), (&json!(1), &json!(2)));
+}
+
+#[tokio::test]
 async fn fm11_it_scales_with_the_load_up_and_down() {
     let autoscale = json!({"enabled": true, "minWorkers": 1, "maxWorkers": 4, "intervalMs": 100});
     let server = started(json!({"maxConcurrentWorkers": 1, "autoscale": autoscale})).await;
@@ -339,7 +376,7 @@ async fn fm12_progress_is_pushed_and_a_refusal_over_a_socket_is_an_error_frame()
             break frame;
         }
     };
-    assert_eq!((&refused["id"], &refused["payload"]["message"]), (&json!(2), &json!("Batch X not found")));
+    assert_eq!((&refused["id"], &refused["payload"]["error"]), (&json!(2), &json!("Batch X not found")));
 }
 
 #[tokio::test]

@@ -125,13 +125,12 @@ impl FleetManager {
             for (key, _) in &page.items {
                 let rank = &key[queue.len()..];
                 let batch = keys::batch_of(rank);
-                let is_open = match open.get(batch) {
-                    Some(is_open) => *is_open,
-                    None => {
-                        let is_open = self.is_open(turn, batch)?;
-                        open.insert(batch.to_owned(), is_open);
-                        is_open
-                    }
+                let is_open = if let Some(is_open) = open.get(batch) {
+                    *is_open
+                } else {
+                    let is_open = self.is_open(turn, batch)?;
+                    open.insert(batch.to_owned(), is_open);
+                    is_open
                 };
                 if is_open {
                     over = None;
@@ -144,7 +143,7 @@ impl FleetManager {
                 (None, _) => return Ok(Window::new(ranks, true)),
                 (Some(_), Some(group)) => format!("{queue}{group}"),
                 // `!` is a character before those of a rank: nothing lies between.
-                (Some(last), None) => format!("{last}!"),
+                (Some(cursor), None) => format!("{cursor}!"),
             };
             if !ranks.is_empty() {
                 return Ok(Window::new(ranks, false));

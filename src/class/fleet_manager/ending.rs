@@ -72,6 +72,8 @@ impl FleetManager {
                 Err(error) => Ending::Failed(format!("the worker's answer cannot be read: {error}").into()),
             },
             Err(error) if had_no_room(error) => Ending::NoRoom,
+            // The next start ends it as interrupted; a retry now would be cut off as well.
+            Err(error) if error.message().starts_with("the server is stopping") => return Ok(()),
             Err(error) if error.message().starts_with("timed out") => {
                 self.stop(turn, token)?;
                 Ending::Failed(timed_out(timeout))
@@ -84,8 +86,8 @@ impl FleetManager {
     /// A connected worker has said whether it takes an attempt.
     fn assigned(&mut self, turn: &mut Turn<'_>, token: &str, result: &Result<&RawValue, Error>) -> Result<(), Error> {
         let Some(running) = self.memory.attempts.get_mut(token) else { return Ok(()) };
-        let taken = result.as_ref().ok().and_then(|answer| serde_json::from_str::<Accepted>(answer.get()).ok());
-        if taken.is_some_and(|taken| taken.accepted.iter().any(|accepted| **accepted == *token)) {
+        let answer = result.as_ref().ok().and_then(|answer| serde_json::from_str::<Accepted>(answer.get()).ok());
+        if answer.is_some_and(|answer| answer.accepted.iter().any(|accepted| **accepted == *token)) {
             running.accepted = true;
             return Ok(());
         }
@@ -117,17 +119,18 @@ impl FleetManager {
         }
         match (next, ending) {
             (Next::Complete, Ending::Done(result)) => {
-                self.conclude(turn, task, Step::Complete, Some(result), &executor.worker(token), took)
+                self.conclude(turn, &task, Step::Complete, Some(result), &executor.worker(token), took)
             }
             (Next::Retry, Ending::Failed(error)) => {
                 task.error = Some(error);
                 self.books.retries += 1;
+                turn.count("fleet_task_retries_total", &[], 1);
                 let wait = self.books.config.retry_backoff.wait(task.attempts, turn.random());
                 self.wait(turn, &task, wait)
             }
             (Next::Fail, Ending::Failed(error)) => {
                 task.error = Some(error);
-                self.conclude(turn, task, Step::Fail, None, &executor.worker(token), took)
+                self.conclude(turn, &task, Step::Fail, None, &executor.worker(token), took)
             }
             (Next::Later, _) => {
                 task.attempts -= 1;
@@ -167,7 +170,7 @@ impl FleetManager {
     pub(super) fn conclude(
         &mut self,
         turn: &mut Turn<'_>,
-        task: Task,
+        task: &Task,
         step: Step,
         result: Option<Box<str>>,
         worker: &str,
@@ -188,8 +191,9 @@ impl FleetManager {
         };
         turn.put(&keys::result(&task.batch, k), &ended)?;
         if !success {
-            turn.put(&keys::failed(&task.batch, k), &task)?;
+            turn.put(&keys::failed(&task.batch, k), task)?;
         }
+        turn.count("fleet_tasks", &[("status", if success { "completed" } else { "failed" })], 1);
         self.report(turn, &task.kind, &ended);
         self.count(turn, &task.batch, &task.kind, step)
     }

@@ -231,7 +231,7 @@ impl FleetManager {
             }
             let error = format!("nobody handles tasks of type `{kind}`; it waited {waited} ms");
             let task = Task { error: Some(error.into()), ..task };
-            self.conclude(turn, task, Step::GiveUp, None, "", 0)?;
+            self.conclude(turn, &task, Step::GiveUp, None, "", 0)?;
         }
         self.memory.more |= after.is_some();
         let pause = timeout.min(UNHANDLED_LOOK_MS);

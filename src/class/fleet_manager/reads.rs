@@ -186,17 +186,6 @@ impl FleetManager {
         list_failed(turn, &ask)
     }
 
-    pub(super) fn list_batches(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
-        let ask: Ask = read(payload)?;
-        let mut list = List::new().prefix(keys::BATCH).reverse().limit(ask.limit()?);
-        if let Some(cursor) = &ask.cursor {
-            list = list.after(keys::batch(cursor));
-        }
-        let page = turn.list::<Batch>(list)?;
-        let items = page.items.iter().map(|(key, batch)| View::of(&key[keys::BATCH.len()..], batch)).collect();
-        json(&Page { items, cursor: cursor(keys::BATCH, page.cursor) })
-    }
-
     pub(super) fn list_tasks(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
         let ask: Ask = read(payload)?;
         ask.limit()?;
@@ -266,6 +255,17 @@ impl<'a> AttemptView<'a> {
             progress: running.progress.as_deref(),
         }
     }
+}
+
+pub(super) fn list_batches(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
+    let ask: Ask = read(payload)?;
+    let mut list = List::new().prefix(keys::BATCH).reverse().limit(ask.limit()?);
+    if let Some(cursor) = &ask.cursor {
+        list = list.after(keys::batch(cursor));
+    }
+    let page = turn.list::<Batch>(list)?;
+    let items = page.items.iter().map(|(key, batch)| View::of(&key[keys::BATCH.len()..], batch)).collect();
+    json(&Page { items, cursor: cursor(keys::BATCH, page.cursor) })
 }
 
 fn list_completed(turn: &mut Turn<'_>, ask: &Ask) -> Result<Vec<u8>, Error> {

@@ -127,8 +127,8 @@ impl Staging {
                         list = list.after(after);
                     }
                     let page = turn.list::<Task>(list)?;
-                    let Some((last, _)) = page.items.last() else { break };
-                    *after = Some(last.clone());
+                    let Some((key, _)) = page.items.last() else { break };
+                    *after = Some(key.clone());
                     let wanted = |task: &Task| named.as_mut().is_none_or(|named| named.remove(&*task.id));
                     let found = page.items.into_iter().map(|(_, task)| task);
                     tasks.extend(found.filter({
@@ -150,7 +150,7 @@ fn renewed(task: Task, batch: &str, n: usize) -> Task {
 
 impl FleetManager {
     pub(super) fn submit(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
-        let key: Option<Box<str>> = None;
+        let key: Option<Box<str>> = turn.idempotency_key().map(Into::into);
         if let Some(key) = &key {
             if let Some(batch) = turn.get::<Box<str>>(&keys::idempotency(key))? {
                 let tasks = self.known(turn, &batch)?.value.total;
@@ -268,10 +268,13 @@ impl FleetManager {
         }
         // A few ranks are put where they belong; for many the front is read anew.
         if stored <= WINDOW_RANKS {
-            ranks.iter().for_each(|(kind, rank)| self.queue_grew(kind, rank));
+            for (kind, rank) in &ranks {
+                self.queue_grew(kind, rank);
+            }
         } else {
-            counts.keys().for_each(|kind| drop(self.memory.windows.remove(kind)));
+            self.memory.windows.retain(|kind, _| !counts.contains_key(kind));
         }
+        turn.count("fleet_tasks", &[("status", "submitted")], stored as u64);
         let batch = Batch::new(counts, turn.now(), key);
         let total = batch.total;
         self.memory.batches.insert(id.into(), Held { value: batch, changed: true });

@@ -96,7 +96,9 @@ impl Submission {
         }
         pieces.sort_unstable_by_key(|piece| (piece.kind, std::cmp::Reverse(piece.priority), piece.n));
         let mut names: Vec<Box<str>> = vec![Box::default(); kinds.len()];
-        kinds.iter().for_each(|(name, (kind, _))| names[usize::from(*kind)].clone_from(name));
+        for (name, (kind, _)) in &kinds {
+            names[usize::from(*kind)].clone_from(name);
+        }
         let counts = kinds.into_iter().map(|(name, (_, count))| (name, count)).collect();
         Ok(Self { pieces, kinds: names, counts })
     }

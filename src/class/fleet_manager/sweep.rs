@@ -50,13 +50,16 @@ impl FleetManager {
         self.memory.changed = true;
         self.books.cancelled += open;
         self.books.retrying -= retrying;
-        queued.iter().for_each(|(kind, count)| self.books.dequeue(kind, *count));
+        for (kind, count) in &queued {
+            self.books.dequeue(kind, *count);
+        }
         self.memory.windows.values_mut().for_each(|window| window.remove_batch(&batch_id));
         self.stop_all(turn, &batch_id)?;
         if !queued.is_empty() {
             turn.put(&keys::sweep(&batch_id), &Sweep::of_queue(queued.into_keys().collect()))?;
             self.memory.more = true;
         }
+        turn.count("fleet_tasks", &[("status", "cancelled")], open);
         self.close(turn, &batch_id)?;
         self.tell_progress(turn, &batch_id)?;
         self.settle(turn)?;
@@ -93,7 +96,7 @@ impl FleetManager {
                 return Ok(());
             };
             let batch = key[keys::SWEEP.len()..].to_owned();
-            let (removed, is_done) = self.sweep_batch(turn, &batch, &mut sweep, left)?;
+            let (removed, is_done) = sweep_batch(turn, &batch, &mut sweep, left)?;
             room.take(removed + 1, 0);
             left = left.saturating_sub(removed + 1);
             if is_done {
@@ -105,47 +108,6 @@ impl FleetManager {
         }
         self.memory.more = true;
         Ok(())
-    }
-
-    fn sweep_batch(
-        &mut self,
-        turn: &mut Turn<'_>,
-        batch: &str,
-        sweep: &mut Sweep,
-        most: usize,
-    ) -> Result<(usize, bool), Error> {
-        let mut removed = 0;
-        while let Some(kind) = sweep.kinds.last().cloned() {
-            if removed >= most {
-                return Ok((removed, false));
-            }
-            let found = rows_of_batch::<IgnoredAny>(turn, &kind, batch, sweep.after.take(), most - removed)?;
-            for (key, _) in &found.rows {
-                turn.delete(key)?;
-            }
-            removed += found.rows.len();
-            sweep.after = found.after;
-            if sweep.after.is_none() {
-                sweep.kinds.pop();
-            } else if found.rows.is_empty() {
-                // Only others were found so far: another turn goes on.
-                return Ok((removed, false));
-            }
-        }
-        for prefix in [keys::results(batch), keys::failures(batch)].into_iter().filter(|_| sweep.results) {
-            if removed >= most {
-                return Ok((removed, false));
-            }
-            let page = turn.list::<IgnoredAny>(List::new().prefix(prefix).limit(most - removed))?;
-            for (key, _) in &page.items {
-                turn.delete(key)?;
-            }
-            removed += page.items.len();
-            if page.cursor.is_some() {
-                return Ok((removed, false));
-            }
-        }
-        Ok((removed, true))
     }
 
     /// Removes the oldest of the batches that have ended, as far as they are not to be kept.
@@ -193,6 +155,42 @@ impl FleetManager {
         turn.publish(Change::none());
         Ok(())
     }
+}
+
+/// Removes at most so many rows of a batch; answers how many, and whether that was the rest.
+fn sweep_batch(turn: &mut Turn<'_>, batch: &str, sweep: &mut Sweep, most: usize) -> Result<(usize, bool), Error> {
+    let mut removed = 0;
+    while let Some(kind) = sweep.kinds.last().cloned() {
+        if removed >= most {
+            return Ok((removed, false));
+        }
+        let found = rows_of_batch::<IgnoredAny>(turn, &kind, batch, sweep.after.take(), most - removed)?;
+        for (key, _) in &found.rows {
+            turn.delete(key)?;
+        }
+        removed += found.rows.len();
+        sweep.after = found.after;
+        if sweep.after.is_none() {
+            sweep.kinds.pop();
+        } else if found.rows.is_empty() {
+            // Only others were found so far: another turn goes on.
+            return Ok((removed, false));
+        }
+    }
+    for prefix in [keys::results(batch), keys::failures(batch)].into_iter().filter(|_| sweep.results) {
+        if removed >= most {
+            return Ok((removed, false));
+        }
+        let page = turn.list::<IgnoredAny>(List::new().prefix(prefix).limit(most - removed))?;
+        for (key, _) in &page.items {
+            turn.delete(key)?;
+        }
+        removed += page.items.len();
+        if page.cursor.is_some() {
+            return Ok((removed, false));
+        }
+    }
+    Ok((removed, true))
 }
 
 /// Rows of a batch in the queue of a type, at most so many. The tasks of others are jumped over: their number does not

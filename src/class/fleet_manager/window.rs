@@ -58,7 +58,7 @@ mod tests {
         /// A window that is read anew when it is spent gives the queue in its order, whatever is queued meanwhile.
         #[test]
         fn fm5_the_front_of_the_queue_is_always_the_lowest(steps in prop::collection::vec((any::<bool>(), 0..500_u32), 1..400)) {
-            let mut queue = BTreeSet::new();
+            let mut queue: BTreeSet<Box<str>> = BTreeSet::new();
             let mut window = Window::default();
             for (take, n) in steps {
                 if take {
@@ -67,7 +67,7 @@ mod tests {
                         window = Window::new(ranks, queue.len() <= 7);
                     }
                     let first = window.first().map(str::to_owned);
-                    prop_assert_eq!(first.as_deref(), queue.first().map(|rank: &Box<str>| &**rank));
+                    prop_assert_eq!(first.as_deref(), queue.first().map(|rank| &**rank));
                     if let Some(first) = first {
                         window.remove(&first);
                         queue.remove(&*first);

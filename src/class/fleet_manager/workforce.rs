@@ -45,8 +45,8 @@ struct Heartbeat<'a> {
 struct Progress<'a> {
     task_id: String,
     token: String,
-    #[serde(borrow)]
-    progress: &'a RawValue,
+    #[serde(borrow, rename = "progress")]
+    said: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -138,8 +138,8 @@ impl FleetManager {
 
     pub(super) fn worker_progress(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
         let name = connected_child(turn)?;
-        let Progress { task_id, token, progress } = borrowed(payload)?;
-        let length = progress.get().len();
+        let Progress { task_id, token, said } = borrowed(payload)?;
+        let length = said.get().len();
         if length > TASK_PROGRESS_BYTES {
             let text = format!("progress is {length} bytes; the limit is {TASK_PROGRESS_BYTES}");
             return Err(Error::new(Code::TooLarge, text));
@@ -147,7 +147,7 @@ impl FleetManager {
         if self.refuses(&name, &task_id, &token).is_none()
             && let Some(attempt) = self.memory.attempts.get_mut(&token)
         {
-            attempt.progress = Some(progress.to_owned());
+            attempt.progress = Some(said.to_owned());
         }
         Ok(b"{}".to_vec())
     }

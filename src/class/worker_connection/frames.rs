@@ -38,7 +38,7 @@ pub(super) struct Heartbeat<'a> {
 /// `progress`: how far it is.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Progress<'a> {
+pub(super) struct HowFar<'a> {
     #[serde(borrow)]
     pub(super) task_id: Cow<'a, str>,
     #[serde(borrow)]

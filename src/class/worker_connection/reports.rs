@@ -191,7 +191,7 @@ impl WorkerConnection {
         Ok(())
     }
 
-    fn take_progress(&mut self, turn: &mut Turn<'_>, progress: &frames::Progress<'_>) -> Result<(), Error> {
+    fn take_progress(&mut self, turn: &mut Turn<'_>, progress: &frames::HowFar<'_>) -> Result<(), Error> {
         let bytes = progress.progress.get().len();
         if bytes > TASK_PROGRESS_BYTES {
             let text = format!("progress is {bytes} bytes; the limit is {TASK_PROGRESS_BYTES}");
@@ -282,7 +282,9 @@ impl WorkerConnection {
         };
         match taken {
             Ok(Taken { heartbeat_interval, lease_timeout, lost }) => {
-                lost.iter().for_each(|token| self.cancel(turn, token));
+                for token in &lost {
+                    self.cancel(turn, token);
+                }
                 if let Some(socket) = ready_session(turn) {
                     let worker_id = turn.path().name().unwrap_or("root").to_owned();
                     let welcome = Welcome { worker_id: &worker_id, heartbeat_interval, lease_timeout };
@@ -301,13 +303,15 @@ impl WorkerConnection {
         let outcome = self.reports.asked.remove(&reply.id).map(|asked| asked.outcome);
         self.reports.bytes -= outcome.as_ref().map_or(0, |outcome| outcome.get().len());
         match (&reply.result, outcome) {
-            (Ok(judged), _) => match read::<Judged>(judged) {
-                Ok(Judged { accepted: true, .. }) => acknowledge(turn, task, token, None),
-                Ok(Judged { reason, .. }) => {
-                    acknowledge(turn, task, token, Some(reason.as_deref().unwrap_or("refused")))
-                }
-                Err(error) => acknowledge(turn, task, token, Some(error.message())),
-            },
+            (Ok(judged), _) => {
+                let judged = read::<Judged>(judged);
+                let refused = match &judged {
+                    Ok(Judged { accepted: true, .. }) => None,
+                    Ok(Judged { reason, .. }) => Some(reason.as_deref().unwrap_or("refused")),
+                    Err(error) => Some(error.message()),
+                };
+                acknowledge(turn, task, token, refused);
+            }
             (Err(error), Some(outcome)) if is_passing(error.code()) => {
                 self.reports.bytes += outcome.get().len();
                 self.refuse(turn, task, token, outcome);

@@ -42,15 +42,13 @@ impl WorkerConnection {
         if !turn.authentication_required() {
             return self.admit(turn, socket, None);
         }
-        match turn.upgrade().and_then(token_of) {
-            Some(token) => self.authenticate(turn, socket, &token).map(drop),
-            None => {
-                let until = turn.now() + AUTH_TIME_MS;
-                turn.attach(socket, &Session::Stranger { until })?;
-                self.wake_at(turn, until);
-                Ok(())
-            }
+        if let Some(token) = turn.upgrade().and_then(token_of) {
+            return self.authenticate(turn, socket, &token).map(drop);
         }
+        let until = turn.now() + AUTH_TIME_MS;
+        turn.attach(socket, &Session::Stranger { until })?;
+        self.wake_at(turn, until);
+        Ok(())
     }
 
     /// A message of a socket that has not said who it is: it can do nothing else.

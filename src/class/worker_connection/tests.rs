@@ -38,7 +38,7 @@ impl Class for Stub {
                 turn.call(&worker, method, &given, Ask::new().in_memory())?;
             }
             _ => {
-                assert!(matches!(turn.caller(), Caller::Object(path) if path.as_str() == "/jobs/w1"), "{method}");
+                assert!(matches!(turn.caller(), Caller::Object(path) if path.as_str() == "/w1"), "{method}");
                 self.told.push((method.to_owned(), given));
                 if self.refusals > 0 {
                     self.refusals -= 1;
@@ -64,7 +64,7 @@ impl Class for Stub {
 }
 
 fn simulation(seed: u64) -> Simulation {
-    let touch = [Step::call("/jobs", "touch", ()), Step::Settle];
+    let touch = [Step::call("/", "touch", ()), Step::Settle];
     touch.into_iter().fold(Simulation::new(seed).class::<Stub>().class::<WorkerConnection>(), Simulation::step)
 }
 
@@ -75,15 +75,15 @@ fn guarded(seed: u64) -> Simulation {
         scopes: vec![scope],
     };
     let tokens = vec![
-        token("good", "/jobs", Scope::Write),
-        token("looks", "/jobs", Scope::Read),
-        token("elsewhere", "/jobs/w2", Scope::Admin),
+        token("good", "/", Scope::Write),
+        token("looks", "/", Scope::Read),
+        token("elsewhere", "/w2", Scope::Admin),
     ];
     simulation(seed).auth(auth::Options { enabled: true, jwt_secret: Secret::new(SECRET), tokens })
 }
 
 fn connect(client: u32) -> Step {
-    Step::Connect { client, path: "/jobs/w1".to_owned() }
+    Step::Connect { client, path: "/w1".to_owned() }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is written in place")]
@@ -91,6 +91,7 @@ fn say(client: u32, kind: &str, payload: Value) -> Step {
     Step::Send { client, text: json!({"type": kind, "payload": payload}).to_string() }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is written in place")]
 fn with_id(client: u32, kind: &str, payload: Value) -> Step {
     Step::Send { client, text: json!({"type": kind, "id": 1, "payload": payload}).to_string() }
 }
@@ -115,7 +116,7 @@ fn frames(world: &World<'_>, client: u32) -> (Vec<Value>, Option<u16>) {
 
 /// What the manager was told by one method.
 fn told(world: &World<'_>, method: &str) -> Result<Vec<Value>, String> {
-    let told: Vec<(String, Value)> = serde_json::from_value(world.call("/jobs", "told", ())?).unwrap();
+    let told: Vec<(String, Value)> = serde_json::from_value(world.call("/", "told", ())?).unwrap();
     Ok(told.into_iter().filter(|(by, _)| by == method).map(|(_, payload)| payload).collect())
 }
 
@@ -140,7 +141,7 @@ fn wc2_a_socket_that_does_not_say_who_it_is_is_closed_after_five_seconds() {
     for (ms, closed) in [(4_900, None), (5_100, Some(4401))] {
         run(guarded, [connect(1), pass(ms)], move |world| {
             expect(&frames(world, 1), &(vec![], closed))?;
-            expect(&world.objects("/")?, &vec!["/jobs".to_owned()])
+            expect(&world.objects("/")?, &vec!["/".to_owned()])
         });
     }
 }
@@ -150,7 +151,7 @@ fn wc2_one_that_says_it_in_time_stays() {
     let steps = [connect(1), pass(4_000), with_id(1, "auth", json!({"token": "good"})), pass(60_000)];
     run(guarded, steps, |world| {
         expect(&frames(world, 1), &(vec![json!({"type": "result", "id": 1, "payload": null})], None))?;
-        expect(&world.call("/jobs/w1", "status", ())?["connected"], &json!(true))
+        expect(&world.call("/w1", "status", ())?["connected"], &json!(true))
     });
 }
 
@@ -159,7 +160,7 @@ fn wc2_a_token_that_is_not_good_enough_closes_the_socket() {
     for (token, code) in [("bad", 4401), ("looks", 4403), ("elsewhere", 4403)] {
         run(guarded, [connect(1), with_id(1, "auth", json!({"token": token}))], move |world| {
             expect(&frames(world, 1), &(vec![], Some(code)))?;
-            expect(&world.objects("/")?, &vec!["/jobs".to_owned()])
+            expect(&world.objects("/")?, &vec!["/".to_owned()])
         });
     }
 }
@@ -185,7 +186,7 @@ fn wc5_before_authentication_nothing_but_auth_is_taken() {
 #[test]
 fn wc2_a_token_that_expires_later_closes_its_socket_and_no_other() {
     let token = |seconds| {
-        let claims = json!({"path": "/jobs", "scopes": ["write"], "exp": BEGIN + seconds});
+        let claims = json!({"path": "/", "scopes": ["write"], "exp": BEGIN + seconds});
         json!({"token": auth::tests::jwt(&json!({"alg": "HS256"}), &claims, SECRET)})
     };
     let sockets = [connect(1), say(1, "auth", token(60)), connect(2), say(2, "auth", token(3_000)), ready(1, 1)];
@@ -193,7 +194,7 @@ fn wc2_a_token_that_expires_later_closes_its_socket_and_no_other() {
         run(guarded, sockets.clone().into_iter().chain([pass(ms)]), move |world| {
             expect(&(frames(world, 1).1, frames(world, 2).1), &(closed, None))?;
             let sessions = if closed.is_none() { 2 } else { 1 };
-            expect(&world.call("/jobs/w1", "status", ())?["sessions"], &json!(sessions))
+            expect(&world.call("/w1", "status", ())?["sessions"], &json!(sessions))
         });
     }
     // A new token in time is as good as a new socket.
@@ -229,7 +230,7 @@ fn wc5_a_worker_says_what_it_takes_and_is_welcome() {
 
 #[test]
 fn wc5_a_worker_gets_no_more_than_its_capacity_and_its_newest_session_gets_it() {
-    let assign = Step::call("/jobs", "assign", json!({"tasks": [task(1), task(2), task(3)]}));
+    let assign = Step::call("/", "assign", json!({"tasks": [task(1), task(2), task(3)]}));
     let steps = [connect(1), ready(1, 5), connect(2), ready(2, 2), pass(1_000), assign];
     run(simulation, steps, |world| {
         let tasks = |client| {
@@ -239,11 +240,11 @@ fn wc5_a_worker_gets_no_more_than_its_capacity_and_its_newest_session_gets_it() 
         expect::<Vec<_>>(&tasks(1), &vec![])?;
         expect(&tasks(2), &vec![task(1), task(2)])?;
         expect(&told(world, "answer")?, &vec![json!({"accepted": ["k1", "k2"]})])?;
-        expect(&world.call("/jobs/w1", "status", ())?["currentTasks"], &json!(["t1", "t2"]))
+        expect(&world.call("/w1", "status", ())?["currentTasks"], &json!(["t1", "t2"]))
     });
     // Nobody is there, or nobody has said what it takes.
     for steps in [vec![], vec![connect(1)]] {
-        let assign = Step::call("/jobs", "assign", json!({"tasks": [task(1)]}));
+        let assign = Step::call("/", "assign", json!({"tasks": [task(1)]}));
         run(simulation, steps.into_iter().chain([assign, pass(100)]), |world| {
             expect(&told(world, "answer")?, &vec![json!({"accepted": []})])
         });
@@ -258,9 +259,9 @@ fn wc5_a_result_is_told_until_it_is_taken_and_then_acknowledged() {
         connect(1),
         ready(1, 1),
         pass(1_000),
-        Step::call("/jobs", "assign", json!({"tasks": [task(1)]})),
+        Step::call("/", "assign", json!({"tasks": [task(1)]})),
         Step::Settle,
-        Step::call("/jobs", "refuse", 3),
+        Step::call("/", "refuse", 3),
         Step::Settle,
         say(1, "result", result),
         pass(2_000),
@@ -270,7 +271,7 @@ fn wc5_a_result_is_told_until_it_is_taken_and_then_acknowledged() {
         let acks: Vec<_> = frames(world, 1).0.into_iter().filter(|frame| frame["type"] == "ack").collect();
         let ack = json!({"taskId": "t1", "token": "k1", "accepted": true});
         expect(&acks, &vec![json!({"type": "ack", "payload": ack})])?;
-        expect(&world.call("/jobs/w1", "status", ())?["currentTasks"], &json!([]))
+        expect(&world.call("/w1", "status", ())?["currentTasks"], &json!([]))
     });
 }
 
@@ -299,7 +300,7 @@ fn wc5_progress_is_told_one_at_a_time_and_the_newest_always() {
         connect(1),
         ready(1, 1),
         pass(1_000),
-        Step::call("/jobs", "assign", json!({"tasks": [task(1)]})),
+        Step::call("/", "assign", json!({"tasks": [task(1)]})),
         Step::Settle,
         say(1, "progress", json!({"taskId": "t1", "token": "stale", "progress": 1})),
     ];
@@ -342,11 +343,11 @@ fn wc5_what_is_cancelled_or_lost_the_worker_is_told() {
         connect(1),
         ready(1, 2),
         pass(1_000),
-        Step::call("/jobs", "assign", json!({"tasks": [task(1), task(2)]})),
+        Step::call("/", "assign", json!({"tasks": [task(1), task(2)]})),
         Step::Settle,
-        Step::call("/jobs", "cancelTasks", json!({"tokens": ["k1"]})),
+        Step::call("/", "cancelTasks", json!({"tokens": ["k1"]})),
         Step::Settle,
-        Step::call("/jobs", "lose", ["k2", "k3"]),
+        Step::call("/", "lose", ["k2", "k3"]),
         Step::Settle,
         say(1, "ready", json!({"capacity": 2, "running": ["k2", "k3"]})),
     ];
@@ -355,7 +356,7 @@ fn wc5_what_is_cancelled_or_lost_the_worker_is_told() {
         let forgotten = json!({"type": "cancel", "payload": {"token": "k3"}});
         expect(&cancels, &vec![cancel("t1", "k1"), cancel("t2", "k2"), forgotten])?;
         expect(&told(world, "workerReady")?[1]["running"], &json!(["k2", "k3"]))?;
-        expect(&world.call("/jobs/w1", "status", ())?["currentTasks"], &json!([]))
+        expect(&world.call("/w1", "status", ())?["currentTasks"], &json!([]))
     });
 }
 
@@ -370,12 +371,12 @@ fn wc3_a_worker_is_gone_when_its_last_session_is() {
             told_ready.iter().map(|told| (told["capacity"].clone(), told["sessions"].clone())).collect();
         expect(&capacities, &vec![(json!(1), json!(1)), (json!(3), json!(2)), (json!(1), json!(1))])?;
         expect(&told(world, "workerGone")?, &vec![])?;
-        expect(&world.call("/jobs/w1", "status", ())?["connected"], &json!(true))
+        expect(&world.call("/w1", "status", ())?["connected"], &json!(true))
     });
-    let both = [Step::call("/jobs", "refuse", 1), Step::Settle, Step::Vanish { client: 1 }, pass(1_000)];
+    let both = [Step::call("/", "refuse", 1), Step::Settle, Step::Vanish { client: 1 }, pass(1_000)];
     run(simulation, begin.into_iter().chain(one).chain(both), |world| {
         expect(&told(world, "workerGone")?.len(), &2)?;
-        let status = world.call("/jobs/w1", "status", ())?;
+        let status = world.call("/w1", "status", ())?;
         expect(&(status["connected"].clone(), status["sessions"].clone()), &(json!(false), json!(0)))?;
         let (on, off) = (status["lastConnectedAt"].as_u64(), status["lastDisconnectedAt"].as_u64());
         if on.is_some() && on < off { Ok(()) } else { Err(status.to_string()) }
@@ -384,7 +385,7 @@ fn wc3_a_worker_is_gone_when_its_last_session_is() {
 
 #[test]
 fn wc1_messages_reach_a_worker_in_order_also_those_that_waited_for_it() {
-    let send = |message: Value, queue| Step::call("/jobs/w1", "send", json!({"message": message, "queue": queue}));
+    let send = |message: Value, queue| Step::call("/w1", "send", json!({"message": message, "queue": queue}));
     let steps = [
         send(json!(1), true),
         Step::Settle,
@@ -399,9 +400,9 @@ fn wc1_messages_reach_a_worker_in_order_also_those_that_waited_for_it() {
         Step::Settle,
         send(json!(4), true),
         Step::Settle,
-        Step::call("/jobs/w1", "start", json!({"with": 1})),
+        Step::call("/w1", "start", json!({"with": 1})),
         Step::Settle,
-        Step::call("/jobs/w1", "stop", json!(null)),
+        Step::call("/w1", "stop", json!(null)),
         Step::Settle,
         connect(2),
     ];
@@ -414,18 +415,18 @@ fn wc1_messages_reach_a_worker_in_order_also_those_that_waited_for_it() {
         expect(&frames(world, 2).0, &vec![])?;
         let refused = |outcome: &&crate::sim::Outcome| matches!(outcome, crate::sim::Outcome::Refused(_));
         let refusals: Vec<_> = world.history().map(|(_, outcome)| outcome).filter(refused).collect();
-        let offline = crate::sim::Outcome::Refused("offline: the worker /jobs/w1 is not connected".to_owned());
+        let offline = crate::sim::Outcome::Refused("offline: the worker /w1 is not connected".to_owned());
         expect(&refusals, &vec![&offline])
     });
 }
 
 #[test]
 fn wc1_what_waits_for_a_worker_is_bounded() {
-    let send = |message: String| Step::call("/jobs/w1", "send", json!({"message": message, "queue": true}));
+    let send = |message: String| Step::call("/w1", "send", json!({"message": message, "queue": true}));
     let large = (0..9).flat_map(|_| [send("x".repeat(1_000_000)), Step::Settle]);
     run(simulation, large.chain([connect(1)]), |world| {
         let outcomes: Vec<_> = world.history().map(|(_, outcome)| outcome).collect();
-        let full = "queue full: 8 messages of 8000016 bytes wait for /jobs/w1; the limits are 1000 and 8388608";
+        let full = "queue full: 8 messages of 8000016 bytes wait for /w1; the limits are 1000 and 8388608";
         expect(&outcomes.last(), &Some(&&crate::sim::Outcome::Refused(full.to_owned())))?;
         expect(&frames(world, 1).0.len(), &8)
     });
@@ -437,11 +438,11 @@ fn wc5_a_refused_call_takes_nothing_of_what_is_known_in_memory() {
         connect(1),
         ready(1, 2),
         pass(1_000),
-        Step::call("/jobs", "assign", json!({"tasks": [task(1)]})),
+        Step::call("/", "assign", json!({"tasks": [task(1)]})),
         Step::Settle,
-        Step::call("/jobs/w1", "nonsense", ()),
+        Step::call("/w1", "nonsense", ()),
         Step::Settle,
-        Step::call("/jobs/w1", "assign", json!({"tasks": [task(2)]})),
+        Step::call("/w1", "assign", json!({"tasks": [task(2)]})),
         Step::Settle,
         with_id(1, "cancelTasks", json!({"tokens": ["k1"]})),
         with_id(1, "nonsense", json!(null)),
@@ -449,7 +450,7 @@ fn wc5_a_refused_call_takes_nothing_of_what_is_known_in_memory() {
         pass(300_000),
     ];
     run(simulation, steps, |world| {
-        expect(&world.call("/jobs/w1", "status", ())?["currentTasks"], &json!(["t1"]))?;
+        expect(&world.call("/w1", "status", ())?["currentTasks"], &json!(["t1"]))?;
         let errors = frames(world, 1).0.into_iter().filter(|frame| frame["type"] == "error");
         let codes: Vec<_> = errors.map(|frame| frame["payload"]["code"].clone()).collect();
         expect(&codes, &vec![json!("forbidden"), json!("not_found")])
@@ -462,11 +463,11 @@ fn draw(random: &mut Random) -> Step {
         0 | 1 => connect(client),
         2 => Step::Vanish { client },
         3 | 4 => ready(client, 1 + random.below(4)),
-        5 => Step::call("/jobs", "assign", json!({"tasks": [task(random.below(6))]})),
+        5 => Step::call("/", "assign", json!({"tasks": [task(random.below(6))]})),
         6 => say(client, "result", json!({"taskId": "t1", "token": format!("k{}", random.below(6)), "success": true})),
         7 => pass(random.below(15_000)),
-        8 => Step::call("/jobs", "refuse", random.below(3)),
-        9 => Step::call("/jobs/w1", "nonsense", ()),
+        8 => Step::call("/", "refuse", random.below(3)),
+        9 => Step::call("/w1", "nonsense", ()),
         10 => say(client, "heartbeat", json!({})),
         _ => Step::Read { client },
     }
@@ -476,9 +477,9 @@ fn draw(random: &mut Random) -> Step {
 fn wc3_in_the_end_the_manager_knows_whether_the_worker_is_there() {
     Simulation::seeds(0..40, |seed| {
         simulation(seed).steps(60, draw).step(pass(5_000)).check(|world| {
-            let told: Vec<(String, Value)> = serde_json::from_value(world.call("/jobs", "told", ())?).unwrap();
-            let state = told.iter().filter(|(method, _)| method == "workerReady" || method == "workerGone").next_back();
-            let status = world.call("/jobs/w1", "status", ())?;
+            let told: Vec<(String, Value)> = serde_json::from_value(world.call("/", "told", ())?).unwrap();
+            let state = told.iter().rfind(|(method, _)| method == "workerReady" || method == "workerGone");
+            let status = world.call("/w1", "status", ())?;
             let connected = status["connected"] == json!(true);
             match state {
                 Some((method, _)) if method == "workerGone" => {}

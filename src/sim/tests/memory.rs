@@ -1,6 +1,7 @@
 //! OB4, CO2: objects and questions that live in memory alone, with crashes and failed commits anywhere between.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::super::*;

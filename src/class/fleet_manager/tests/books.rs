@@ -64,11 +64,11 @@ fn books_are_exact(world: &World<'_>) -> Result<(), String> {
             *sums.entry(key).or_default() += number(batch, key);
         }
         let ended = number(batch, "completedTasks") + number(batch, "failedTasks");
-        let status = batch["status"].as_str().unwrap_or_default();
-        if status == "cancelled" {
+        let how = batch["status"].as_str().unwrap_or_default();
+        if how == "cancelled" {
             cancelled += number(batch, "totalTasks") - ended;
         } else {
-            same(&format!("batch {id} ({status}) has ended tasks"), &ended, &number(batch, "totalTasks"))?;
+            same(&format!("batch {id} ({how}) has ended tasks"), &ended, &number(batch, "totalTasks"))?;
         }
         results_are_exact(world, id, batch)?;
     }
@@ -139,6 +139,42 @@ fn fm2_fm4_fm6_fm9_fm10_the_books_are_exact_whatever_fails() {
             .check(|world| {
                 books_are_exact(world)?;
                 answers_hold(world)
+            })
+    });
+}
+
+#[test]
+fn fm1_fm10_a_batch_of_several_turns_is_there_as_a_whole_or_not_at_all_whatever_fails() {
+    const TASKS: u64 = 8_500;
+    let tasks: Vec<Value> = (0..TASKS).map(|n| json!({"id": n.to_string(), "type": "ext"})).collect();
+    let large = json!({ "tasks": tasks });
+    Simulation::seeds(0..8, |seed| {
+        simulation(seed)
+            .step(Step::call("/u", "begin", ()))
+            .step(Step::Settle)
+            .step(manager("submitBatch", &large))
+            .steps(3, |random| match random.below(4) {
+                0 => Step::Crash,
+                1 => Step::CommitFails,
+                // A refusal in between takes nothing of what is being stored.
+                2 => manager("getBatchStatus", &json!({"batchId": "nobody"})),
+                _ => Step::Pass { ms: random.below(30) },
+            })
+            .step(Step::Pass { ms: 60_000 })
+            .step(Step::Settle)
+            .check(|world| {
+                let stats = world.call(MANAGER, "getStats", json!({}))?;
+                let batches = items(world, "listBatches", &json!({}))?;
+                let answered = world.history().filter(|(step, outcome)| {
+                    matches!((step, outcome), (Step::Call { method, .. }, Outcome::Answered(_)) if method == "submitBatch")
+                });
+                if (batches.len() as u64) < answered.count() as u64 {
+                    return Err("a batch that was answered is not there".to_owned());
+                }
+                for key in ["totalTasks", "queuedTasks"] {
+                    same(key, &number(&stats, key), &(TASKS * batches.len() as u64))?;
+                }
+                Ok(())
             })
     });
 }

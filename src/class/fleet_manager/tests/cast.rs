@@ -126,25 +126,31 @@ impl Class for Connection {
                 self.up = true;
                 let mut ready = payload;
                 ready["running"] = json!(self.tasks.keys().collect::<Vec<_>>());
-                self.say(turn, "workerReady", &ready)?;
+                Self::say(turn, "workerReady", &ready)?;
             }
-            "beat" => self.say(turn, "workerHeartbeat", &payload)?,
-            "result" => self.say(turn, "workerResult", &payload)?,
+            "beat" => Self::say(turn, "workerHeartbeat", &payload)?,
+            "result" => Self::say(turn, "workerResult", &payload)?,
             "finish" => {
                 if let Some((token, task)) = self.tasks.first_key_value() {
                     let success = payload["success"].as_bool().unwrap_or(true);
                     let result =
                         json!({"taskId": task, "token": token, "success": success, "result": 7, "error": "no"});
-                    self.say(turn, "workerResult", &result)?;
+                    Self::say(turn, "workerResult", &result)?;
                 }
+            }
+            // Says of a task that it was told to drop that it is done.
+            "insist" => {
+                let token = self.cancelled.last().ok_or_else(|| Error::conflict("nothing was cancelled"))?;
+                let result = json!({"taskId": payload["taskId"], "token": token, "success": true, "result": 1});
+                Self::say(turn, "workerResult", &result)?;
             }
             "progress" => {
                 let (token, task) = self.tasks.first_key_value().ok_or_else(|| Error::conflict("idle"))?;
-                self.say(turn, "workerProgress", &json!({"taskId": task, "token": token, "progress": payload}))?;
+                Self::say(turn, "workerProgress", &json!({"taskId": task, "token": token, "progress": payload}))?;
             }
             "down" => {
                 (self.up, self.tasks) = (false, BTreeMap::new());
-                self.say(turn, "workerGone", &json!({}))?;
+                Self::say(turn, "workerGone", &json!({}))?;
             }
             "vanish" => (self.up, self.tasks) = (false, BTreeMap::new()),
             "assign" => return self.assign(&payload),
@@ -178,7 +184,7 @@ impl Class for Connection {
 }
 
 impl Connection {
-    fn say(&self, turn: &mut Turn<'_>, method: &str, payload: &Value) -> Result<(), Error> {
+    fn say(turn: &mut Turn<'_>, method: &str, payload: &Value) -> Result<(), Error> {
         let parent = turn.path().parent().ok_or_else(|| Error::conflict("no parent"))?;
         let payload = to_raw_value(payload).map_err(|error| Error::internal(error.to_string()))?;
         turn.call(&parent, method, &payload, Ask::new().in_memory().note(&(method, &payload))).map(drop)
