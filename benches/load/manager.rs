@@ -11,8 +11,9 @@ use super::http::Http;
 use super::meter::pause;
 use crate::Result;
 
-/// Attempts under way at once: enough that nobody waits for a commit with nothing to do.
-const ATTEMPTS: u32 = 1_000;
+/// Attempts under way at once: enough that there is something to do during a commit. Their answers wait in the manager's mailbox
+/// with everything else, so more of them make every look at it slower.
+const ATTEMPTS: u32 = 200;
 /// How often a batch is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 /// Without any task that ends for so long, a batch is stuck.

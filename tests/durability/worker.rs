@@ -95,9 +95,10 @@ impl Worker {
     /// Ends a task.
     fn result(&mut self, token: &str) -> Value {
         let task = self.running.remove(token).unwrap();
-        let outcome = match task["data"]["fails"] == true {
-            true => json!({"success": false, "error": "it fails"}),
-            false => json!({"success": true, "result": task["data"]}),
+        let outcome = if task["data"]["fails"] == true {
+            json!({"success": false, "error": "it fails"})
+        } else {
+            json!({"success": true, "result": task["data"]})
         };
         let mut result = json!({"taskId": task["taskId"], "token": token});
         result.as_object_mut().unwrap().extend(outcome.as_object().unwrap().clone());

@@ -135,12 +135,12 @@ impl Submitter {
             let data = json!({"ms": 1, "ballast": "x".repeat(LARGE_BYTES)});
             (0..LARGE_TASKS).map(|n| json!({"id": format!("{key}-{n}"), "type": "sleep", "data": data})).collect()
         } else {
-            (0..self.rng.usize(1..=MOST_TASKS)).map(|n| self.task(format!("{key}-{n}"))).collect()
+            (0..self.rng.usize(1..=MOST_TASKS)).map(|n| self.task(&format!("{key}-{n}"))).collect()
         };
         Batch { key, tasks, id: None, cancel: Cancel::Never, ended: 0 }
     }
 
-    fn task(&mut self, id: String) -> Value {
+    fn task(&mut self, id: &str) -> Value {
         let (kind, data) = match self.rng.u8(..10) {
             0..4 => ("echo", json!({"of": id})),
             4 => ("sleep", json!({"ms": self.rng.u64(..40)})),

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::{LazyLock, Mutex};
 
 use fleet::server::Builder;
-use fleet::{Class as _, Error, Task, json as encode};
+use fleet::{Error, Task, json as encode};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -43,8 +43,6 @@ fn builder() -> Builder {
             RAN.lock().unwrap().push(task.read()?);
             encode(&())
         })
-        .class::<told::Deaf>()
-        .route("/deaf", told::Deaf::NAME)
         .task("large", async |task: Task| encode(&"x".repeat(task.read()?)))
 }
 

@@ -15,7 +15,7 @@ use crate::load::socket::Socket;
 use crate::load::table::{Row, milliseconds, rate, thousands};
 
 const WORKERS: usize = 50;
-const CAPACITY: u32 = 20;
+const CAPACITY: u32 = 4;
 const TASKS: u64 = 30_000;
 /// Only they do tasks of this type.
 const KIND: &str = "elsewhere";

@@ -43,7 +43,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
         // What was given back since the start is not what is looked for.
         if status.completed > count * 6 / 10 && from.elapsed() > Duration::from_secs(2) * u32::try_from(resident.len())?
         {
-            resident.push(memory(process.pid())?.resident as f64 / MEBIBYTE);
+            resident.push(memory(process.pid())?.anonymous as f64 / MEBIBYTE);
         }
         Ok(())
     })?;
@@ -57,7 +57,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     let row = Row::new("  kill -9 in its middle: from ready until a task ends", milliseconds([first]));
     bench.rows.push(row.goal("≤ 1,000 ms", first <= 1e3).note(format!("ready after {}", milliseconds([time]))));
     let (low, high) = resident.iter().fold((f64::MAX, 0.0_f64), |(low, high), now| (low.min(*now), high.max(*now)));
-    let row = Row::new("  memory while it runs", format!("{low:.0} to {high:.0} MiB"));
+    let row = Row::new("  memory while it runs, without pages of files", format!("{low:.0} to {high:.0} MiB"));
     let note = format!("{} with the restart", rate(status.rate()));
     bench.rows.push(row.goal("flat", high < low * 1.25).note(note));
     Ok(())

@@ -1,23 +1,9 @@
-//! Whom a manager tells what: its sockets, not more often than they can follow, and a coordinator, as long as it listens.
+//! What the sockets of a manager are told, not more often than they can follow; and how many workers it may have.
 
-use fleet::{Class, Error, RawValue, Turn};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{AT, ended, open, results, started, stats, status, submit, task};
-use crate::harness::{Socket, eventually};
-
-/// Handles no message.
-#[derive(Default, Serialize, Deserialize)]
-pub(super) struct Deaf;
-
-impl Class for Deaf {
-    const NAME: &'static str = "deaf";
-
-    fn message(&mut self, _: &mut Turn<'_>, _: &RawValue) -> Result<(), Error> {
-        Err(Error::conflict("not now"))
-    }
-}
+use super::{AT, open, started, submit, task};
+use crate::harness::Socket;
 
 /// Reads until a frame of a batch holds; all frames of batches up to that one.
 async fn told(socket: &mut Socket, holds: impl Fn(&Value) -> bool) -> Vec<Value> {
@@ -83,18 +69,4 @@ async fn fm8_the_number_of_workers_has_bounds() {
         refused.fails(400, text, "bad_request");
     }
     assert_eq!(server.state(AT).await["config"]["maxConcurrentWorkers"], 4_000, "what was refused changed nothing");
-}
-
-#[tokio::test]
-async fn fm10_results_that_a_coordinator_does_not_take_are_counted_and_stay_in_the_books() {
-    // More than the 64 MiB of messages that may wait.
-    const TASKS: u64 = 70;
-    let server = started(json!({"coordinator": "/deaf"})).await;
-    let batch = submit(&server, (0..TASKS).map(|n| task(&n.to_string(), "large", 1_000_000)).collect()).await;
-    eventually("the batch ends", async || !status(&server, &batch).await["endedAt"].is_null()).await;
-    let ended = ended(&server, &batch).await;
-    assert_eq!((&ended["status"], &ended["completedTasks"]), (&json!("completed"), &json!(TASKS)));
-    assert_eq!(results(&server, &batch).await.len() as u64, TASKS);
-    let unreported = stats(&server).await["unreported"].as_u64().unwrap();
-    assert_eq!(unreported, TASKS - (64 << 20) / 1_000_200, "the others wait to be sent");
 }
