@@ -19,7 +19,7 @@ const HTML: &str = r#"<img src="/nothing.png" onerror="document.title='caught'">
 struct Notes {
     class: u64,
     agents: String,
-    notes: Vec<String>,
+    entries: Vec<String>,
 }
 
 impl Class for Notes {
@@ -27,12 +27,12 @@ impl Class for Notes {
 
     fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
         match method {
-            "add" => self.notes.push(read(payload)?),
+            "add" => self.entries.push(read(payload)?),
             other => return Err(unknown_method(other)),
         }
         // What this means, only this class knows.
-        turn.publish(Change::field("newest", self.notes.len()));
-        json(&self.notes.len())
+        turn.publish(Change::field("newest", self.entries.len()));
+        json(&self.entries.len())
     }
 }
 
@@ -103,13 +103,13 @@ async fn issue4_any_class_shows_its_state_live_and_is_called() {
         let window = own.open(stage, "/notes").await;
         let other = own.open(stage, "/notes").await;
         let state = "JSON.stringify(JSON.parse(text('#state')))";
-        window.until("its state", &format!("{state} === '{{\"class\":0,\"agents\":\"\",\"notes\":[]}}'")).await;
+        window.until("its state", &format!("{state} === '{{\"class\":0,\"agents\":\"\",\"entries\":[]}}'")).await;
 
         call(&window, "add", &value!(HTML).to_string()).await;
         window.until_text("#answer", "1").await;
         window.until_text("#call-note", "Answered").await;
         for each in [&window, &other] {
-            let shown = format!("JSON.parse(text('#state')).notes[0] === {}", value!(HTML));
+            let shown = format!("JSON.parse(text('#state')).entries[0] === {}", value!(HTML));
             each.until("the note is there", &shown).await;
             assert_eq!(each.value("all('main img, #bold').length").await, 0, "as text");
         }

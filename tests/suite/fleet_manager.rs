@@ -180,11 +180,11 @@ async fn fm4_a_cancelled_batch_stays_cancelled_and_its_queued_tasks_never_run() 
     let next = submit(&server, vec![task("m", "note", "fm4 later")]).await;
     assert_eq!(ended(&server, &next).await["status"], "completed");
     assert_eq!(ran("fm4"), ["fm4 later"]);
-    let status = status(&server, &batch).await;
-    assert_eq!((&status["status"], &status["completedTasks"]), (&json!("cancelled"), &json!(0)));
-    let stats = stats(&server).await;
+    let cancelled = status(&server, &batch).await;
+    assert_eq!((&cancelled["status"], &cancelled["completedTasks"]), (&json!("cancelled"), &json!(0)));
+    let total = stats(&server).await;
     assert_eq!(
-        (&stats["cancelledTasks"], &stats["activeWorkers"], &stats["queuedTasks"]),
+        (&total["cancelledTasks"], &total["activeWorkers"], &total["queuedTasks"]),
         (&json!(2), &json!(0), &json!(0))
     );
 }

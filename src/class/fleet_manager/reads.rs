@@ -1,5 +1,6 @@
 //! What can be asked of batches and tasks. Nothing here changes anything, and nothing costs more than its page.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -16,17 +17,17 @@ use crate::object::{Error, List, Turn, json, read};
 
 /// A payload that names a batch.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an object")]
 pub(super) struct BatchId {
     pub(super) batch_id: String,
 }
 
 /// A payload that asks for a page.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an object")]
 struct Ask {
     #[serde(default)]
-    batch_id: String,
+    batch_id: Option<String>,
     #[serde(default)]
     cursor: Option<String>,
     #[serde(default)]
@@ -141,6 +142,10 @@ struct AttemptView<'a> {
 impl Ask {
     /// # Errors
     /// `bad_request` for a limit that cannot be.
+    fn batch(&self) -> Result<&str, Error> {
+        self.batch_id.as_deref().ok_or_else(|| Error::bad_request("batchId is missing"))
+    }
+
     fn limit(&self) -> Result<usize, Error> {
         let limit = self.limit.unwrap_or(PAGE_ITEMS_DEFAULT);
         if !(1..=PAGE_ITEMS).contains(&limit) {
@@ -164,32 +169,40 @@ fn cursor(prefix: &str, key: Option<String>) -> Option<String> {
     key.and_then(|key| key.strip_prefix(prefix).map(str::to_owned))
 }
 
+/// Reads a payload of named fields; an empty one has none of them.
+pub(super) fn fields<T: DeserializeOwned>(payload: &RawValue) -> Result<T, Error> {
+    if payload.get() == "null" {
+        return serde_json::from_str("{}").map_err(|error| Error::bad_request(format!("invalid payload: {error}")));
+    }
+    read(payload)
+}
+
 impl FleetManager {
     pub(super) fn batch_status(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
-        let BatchId { batch_id } = read(payload)?;
+        let BatchId { batch_id } = fields(payload)?;
         let held = self.known(turn, &batch_id)?;
         json(&View::of(&batch_id, &held.value))
     }
 
     pub(super) fn batch_results(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
-        let ask: Ask = read(payload)?;
-        self.known(turn, &ask.batch_id)?;
-        let prefix = keys::results(&ask.batch_id);
+        let ask: Ask = fields(payload)?;
+        self.known(turn, ask.batch()?)?;
+        let prefix = keys::results(ask.batch()?);
         let page = turn.list::<TaskResult>(ask.list(&prefix)?)?;
         let items = page.items.iter().map(|(_, result)| ResultView::of(result)).collect::<Result<_, _>>()?;
         json(&Page { items, cursor: cursor(&prefix, page.cursor) })
     }
 
     pub(super) fn failed_tasks(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
-        let ask: Ask = read(payload)?;
-        self.known(turn, &ask.batch_id)?;
+        let ask: Ask = fields(payload)?;
+        self.known(turn, ask.batch()?)?;
         list_failed(turn, &ask)
     }
 
     pub(super) fn list_tasks(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
-        let ask: Ask = read(payload)?;
+        let ask: Ask = fields(payload)?;
         ask.limit()?;
-        let batch = self.known(turn, &ask.batch_id)?.value.clone();
+        let batch = self.known(turn, ask.batch()?)?.value.clone();
         let state = ask.state.ok_or_else(|| {
             Error::bad_request("listTasks needs a state: queued, retrying, running, completed or failed")
         })?;
@@ -217,7 +230,7 @@ impl FleetManager {
                 break;
             }
             let after = from.starts_with(&queue).then(|| from.clone());
-            let found = rows_of_batch::<Task>(turn, kind, &ask.batch_id, after, limit - tasks.len())?;
+            let found = rows_of_batch::<Task>(turn, kind, ask.batch()?, after, limit - tasks.len())?;
             tasks.extend(found.rows.into_iter().map(|(_, task)| task));
             if found.after.is_some() {
                 next = found.after;
@@ -234,8 +247,9 @@ impl FleetManager {
 
     fn list_running(&self, ask: &Ask) -> Result<Vec<u8>, Error> {
         let limit = ask.limit()?;
+        let batch = ask.batch()?;
         let after = self.memory.attempts.after(ask.cursor.as_deref().unwrap_or_default());
-        let mut found = after.filter(|(_, running)| *running.batch == *ask.batch_id);
+        let mut found = after.filter(|(_, running)| &*running.batch == batch);
         let page: Vec<(&str, &Running)> = found.by_ref().take(limit).collect();
         let cursor = found.next().and(page.last()).map(|(token, _)| (*token).to_owned());
         let items = page.iter().map(|(token, running)| AttemptView::of(token, running)).collect();
@@ -258,7 +272,7 @@ impl<'a> AttemptView<'a> {
 }
 
 pub(super) fn list_batches(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
-    let ask: Ask = read(payload)?;
+    let ask: Ask = fields(payload)?;
     let mut list = List::new().prefix(keys::BATCH).reverse().limit(ask.limit()?);
     if let Some(cursor) = &ask.cursor {
         list = list.after(keys::batch(cursor));
@@ -269,7 +283,7 @@ pub(super) fn list_batches(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Ve
 }
 
 fn list_completed(turn: &mut Turn<'_>, ask: &Ask) -> Result<Vec<u8>, Error> {
-    let prefix = keys::results(&ask.batch_id);
+    let prefix = keys::results(ask.batch()?);
     let page = turn.list::<TaskResult>(ask.list(&prefix)?)?;
     let done = page.items.iter().filter(|(_, result)| result.success);
     let items = done.map(|(_, result)| ResultView::of(result)).collect::<Result<_, _>>()?;
@@ -277,7 +291,7 @@ fn list_completed(turn: &mut Turn<'_>, ask: &Ask) -> Result<Vec<u8>, Error> {
 }
 
 fn list_failed(turn: &mut Turn<'_>, ask: &Ask) -> Result<Vec<u8>, Error> {
-    let prefix = keys::failures(&ask.batch_id);
+    let prefix = keys::failures(ask.batch()?);
     let page = turn.list::<Task>(ask.list(&prefix)?)?;
     let items = page.items.iter().map(|(_, task)| TaskView::of(task)).collect::<Result<_, _>>()?;
     json(&Page { items, cursor: cursor(&prefix, page.cursor) })
@@ -285,8 +299,9 @@ fn list_failed(turn: &mut Turn<'_>, ask: &Ask) -> Result<Vec<u8>, Error> {
 
 /// The tasks of a batch that wait for a retry. They lie among those of others: a page looks at so many, and may have fewer.
 fn list_retrying(turn: &mut Turn<'_>, ask: &Ask) -> Result<Vec<u8>, Error> {
+    let batch = ask.batch()?;
     let page = turn.list::<Task>(ask.list(keys::RETRY)?)?;
-    let own = page.items.iter().filter(|(_, task)| *task.batch == *ask.batch_id);
+    let own = page.items.iter().filter(|(_, task)| &*task.batch == batch);
     let items = own.map(|(key, task)| Ok(TaskView { due: Some(keys::due_of(key)), ..TaskView::of(task)? }));
     json(&Page { items: items.collect::<Result<_, Error>>()?, cursor: cursor(keys::RETRY, page.cursor) })
 }

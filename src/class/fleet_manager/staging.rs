@@ -10,13 +10,14 @@ use super::FleetManager;
 use super::batch::Batch;
 use super::keys;
 use super::memory::{Held, Room};
+use super::reads::fields;
 use super::submission::Submission;
 use super::sweep::Sweep;
 use super::task::Task;
 use crate::limits::{
     LIST_ROWS, RESUBMIT_IDS, STAGING_BYTES, STAGINGS, STEP_BYTES, TASK_TYPES, WHOLE_BATCH_TASKS, WINDOW_RANKS,
 };
-use crate::object::{Caller, Deferred, Error, List, Turn, json, read};
+use crate::object::{Caller, Deferred, Error, List, Turn, json};
 use crate::protocol::Code;
 
 /// A batch whose tasks are being stored.
@@ -57,7 +58,7 @@ struct Submitted<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an object")]
 struct Resubmission {
     batch_id: String,
     #[serde(default)]
@@ -166,7 +167,7 @@ impl FleetManager {
     }
 
     pub(super) fn resubmit(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
-        let Resubmission { batch_id, task_ids } = read(payload)?;
+        let Resubmission { batch_id, task_ids } = fields(payload)?;
         let failed = self.known(turn, &batch_id)?.value.failed;
         if failed == 0 {
             return Err(Error::conflict(format!("batch {batch_id} has no failed tasks")));

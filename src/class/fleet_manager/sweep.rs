@@ -9,10 +9,10 @@ use super::dispatch::child;
 use super::ending::cancel_tokens;
 use super::keys;
 use super::memory::Room;
-use super::reads::BatchId;
+use super::reads::{BatchId, fields};
 use super::task::Executor;
 use crate::limits::{QUEUE_SEEKS, SWEEP_ROWS};
-use crate::object::{Error, List, Turn, json, read};
+use crate::object::{Error, List, Turn, json};
 use crate::protocol::Change;
 
 /// What is left to be removed of a batch.
@@ -41,7 +41,7 @@ impl Sweep {
 
 impl FleetManager {
     pub(super) fn cancel(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
-        let BatchId { batch_id } = read(payload)?;
+        let BatchId { batch_id } = fields(payload)?;
         let now = turn.now();
         let Some(held) = self.held(turn, &batch_id)? else { return json(&false) };
         let (queued, retrying) = (held.value.queued.clone(), held.value.retrying);

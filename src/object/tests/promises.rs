@@ -255,16 +255,16 @@ async fn co1_a_start_tells_no_more_inboxes_at_once_than_there_are_places() {
     let places = u32::try_from(INBOXES_AT_ONCE).expect("a number");
     let all = Arc::clone(&namespace.0.undelivered.places).acquire_many_owned(places).await.expect("places");
     let deliveries = namespace.0.spawn(namespace.deliveries());
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     assert!(namespace.0.slots.is_empty(), "nobody is told while all places are taken");
     drop(all);
     // The class does not start: that inbox is looked at again, and no other is.
     until("it is looked at", async || namespace.0.undelivered.missed() == Some(1)).await;
     assert_eq!(namespace.0.undelivered.places.available_permits(), INBOXES_AT_ONCE);
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(namespace.0.undelivered.missed(), Some(1));
     *SHUT.lock() = None;
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(namespace.0.undelivered.missed(), Some(0));
     assert_eq!(call(&namespace, "/shut", "seen", ()).await.expect("a list"), r#"["sent"]"#);
     deliveries.abort();

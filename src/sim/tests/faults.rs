@@ -82,7 +82,7 @@ impl Class for Noter {
 
 /// What `path` has noted after these steps, for every seed the same.
 #[track_caller]
-fn notes(path: &'static str, steps: Vec<Step>, expected: &[&str]) {
+fn notes(path: &'static str, steps: &[Step], expected: &[&str]) {
     let expected = json!(expected);
     for seed in 0..5 {
         let expected = expected.clone();
@@ -107,22 +107,22 @@ fn tell() -> Step {
 
 #[test]
 fn co1_a_tell_that_is_lost_is_lost_and_only_that_one() {
-    notes("/b", vec![Step::Lose, tell(), Step::Settle, Step::Pass { ms: 60_000 }], &[]);
-    notes("/b", vec![Step::Lose, tell(), Step::Settle, tell(), Step::Settle, Step::Pass { ms: 1 }], &["told"]);
+    notes("/b", &[Step::Lose, tell(), Step::Settle, Step::Pass { ms: 60_000 }], &[]);
+    notes("/b", &[Step::Lose, tell(), Step::Settle, tell(), Step::Settle, Step::Pass { ms: 1 }], &["told"]);
 }
 
 #[test]
 fn co1_a_notice_that_is_lost_is_made_good() {
     let send = [Step::Pass { ms: 1 }, Step::Lose, Step::call("/a", "send", ()), Step::Settle];
     let after = |ms| [&send[..], &[Step::Pass { ms }]].concat();
-    notes("/b", after(4_000), &[]);
-    notes("/b", after(6_000), &["sent"]);
+    notes("/b", &after(4_000), &[]);
+    notes("/b", &after(6_000), &["sent"]);
 }
 
 #[test]
 fn co1_what_is_noticed_twice_is_handled_once() {
     for ms in [1, 60_000] {
-        notes("/b", vec![Step::Repeat, Step::call("/a", "send", ()), Step::Settle, Step::Pass { ms }], &["sent"]);
+        notes("/b", &[Step::Repeat, Step::call("/a", "send", ()), Step::Settle, Step::Pass { ms }], &["sent"]);
     }
 }
 
@@ -130,15 +130,15 @@ fn co1_what_is_noticed_twice_is_handled_once() {
 fn al2_a_wake_up_that_is_lost_is_made_good_and_one_that_comes_twice_does_nothing() {
     let alarm = |fault| vec![fault, Step::call("/a", "alarm", ()), Step::Settle];
     let after = |fault, ms| [alarm(fault), vec![Step::Pass { ms }]].concat();
-    notes("/a", after(Step::Lose, 9_000), &[]);
-    notes("/a", after(Step::Lose, 12_000), &["woken"]);
-    notes("/a", after(Step::Repeat, 12_000), &["woken"]);
+    notes("/a", &after(Step::Lose, 9_000), &[]);
+    notes("/a", &after(Step::Lose, 12_000), &["woken"]);
+    notes("/a", &after(Step::Repeat, 12_000), &["woken"]);
 }
 
 #[test]
 fn co2_an_answer_that_comes_twice_is_handled_once() {
     let steps = vec![Step::Repeat, Step::call("/a", "ask", ()), Step::Settle, Step::Pass { ms: 60_000 }];
-    notes("/a", steps, &["answer []"]);
+    notes("/a", &steps, &["answer []"]);
 }
 
 #[test]
@@ -156,23 +156,23 @@ fn ob5_a_full_mailbox_refuses_one_request_drops_one_tell_and_keeps_a_frame() {
             ref other => Err(format!("{other:?}")),
         })
         .run();
-    notes("/b", vec![full(), tell(), Step::Settle, Step::Pass { ms: 60_000 }], &[]);
+    notes("/b", &[full(), tell(), Step::Settle, Step::Pass { ms: 60_000 }], &[]);
     let asked = vec![full(), Step::call("/a", "ask", ()), Step::Settle, Step::Pass { ms: 1_000 }];
-    notes("/a", asked, &["overloaded: /b has too many requests waiting; try again"]);
+    notes("/a", &asked, &["overloaded: /b has too many requests waiting; try again"]);
     let connect = Step::Connect { client: 1, path: "/b".to_owned() };
     let send = Step::Send { client: 1, text: "kept".to_owned() };
     let frame = vec![connect, full(), send, Step::Pass { ms: 1 }, Step::Read { client: 1 }, Step::Settle];
-    notes("/b", frame, &["open - -", "kept"]);
+    notes("/b", &frame, &["open - -", "kept"]);
 }
 
 #[test]
 fn ob6_a_job_takes_made_time() {
     let run = |timeout: u64| vec![Step::call("/a", "run", timeout), Step::Pass { ms: 60_000 }];
-    notes("/a", run(30_000), &[r#"answer "done""#]);
-    notes("/a", run(10_000), &["timed out: job `slow` gave no answer in the time given; it may have been done"]);
+    notes("/a", &run(30_000), &[r#"answer "done""#]);
+    notes("/a", &run(10_000), &["timed out: job `slow` gave no answer in the time given; it may have been done"]);
     let crash = vec![Step::call("/a", "run", 30_000), Step::Pass { ms: 5_000 }, Step::Crash, Step::Pass { ms: 5_000 }];
     let text = "interrupted: the server was restarted before job `slow` gave an answer; it may have been done";
-    notes("/a", crash, &[text]);
+    notes("/a", &crash, &[text]);
 }
 
 #[test]
