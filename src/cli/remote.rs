@@ -77,7 +77,8 @@ impl Object {
         let path = &self.path;
         Error::Failure(match code.as_str() {
             "not_found" if message.starts_with("Unknown message type") => format!(
-                "{path} is no fleet-manager; route its path to that class (`[routes]` of the configuration), or name another"
+                "{path} is no fleet-manager; create it with that class (`createAgent` of the object above it), route its path to it \
+                 (`[routes]` of the configuration), or name another"
             ),
             "unauthorized" => format!("{message}; show a token with --token or FLEET_TOKEN"),
             _ => message.clone(),

@@ -22,6 +22,7 @@ pub(super) struct Sleep;
 impl TaskHandler for Sleep {
     async fn run(&self, task: Task) -> Result<Vec<u8>, Error> {
         #[derive(Deserialize)]
+        #[serde(expecting = "{\"ms\": N}")]
         struct Data {
             ms: u64,
         }

@@ -86,7 +86,7 @@ async fn an_agent_creates_a_child_of_a_class() {
     }
     assert_eq!(server.call("/t/bob", "get", json!(null)).await, json!(2));
     let refused = server.post("/t:createAgent").json(&json!({"name": "eve", "class": "nothing"})).await;
-    refused.fails(400, "Unknown class: nothing", "bad_request");
+    refused.fails_saying(400, "Unknown class: nothing; there are agent, coordinator, counter, ", "bad_request");
     let refused = server.post("/t:createAgent").json(&json!({"name": "eve", "class": 7})).await;
     refused.fails_saying(400, "Invalid class", "bad_request");
     assert_eq!(server.state("/t").await, body(0, &["bob", "amy"]));

@@ -49,6 +49,7 @@ mod limits;
 mod listing;
 mod messages;
 mod paths;
+mod readme;
 mod requests;
 mod sleep;
 mod slow;

@@ -232,7 +232,10 @@ async fn submit_and_batch_say_what_the_server_is_not() {
 
     let (_server, url) = server();
     let ran = fleet(&["submit", "/elsewhere", "-", "--url", &url], &[], b"{\"type\":\"a\"}").await;
-    ran.failed(1, "/elsewhere is no fleet-manager; route its path to that class");
+    ran.failed(
+        1,
+        "/elsewhere is no fleet-manager; create it with that class (`createAgent` of the object above it), route",
+    );
 }
 
 #[tokio::test]

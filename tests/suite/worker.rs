@@ -162,7 +162,8 @@ async fn worker_built_in_echo_and_sleep() {
     assert_eq!(done(&server, "s", order("sleep", json!({"ms": 200}))).await, json!({"result": {"ms": 200}}));
     assert!(began.elapsed() >= Duration::from_millis(200));
     let refused = done(&server, "x", order("sleep", json!("long"))).await;
-    assert!(refused["error"].as_str().unwrap().starts_with("invalid payload: "), "{refused}");
+    let error = refused["error"].as_str().unwrap();
+    assert!(error.starts_with("invalid payload: ") && error.contains(r#"expected {"ms": N}"#), "{refused}");
 }
 
 #[tokio::test]

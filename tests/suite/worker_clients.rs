@@ -15,7 +15,7 @@ use crate::harness::{Server, eventually, within};
 const ROUTED: &str = "[routes]\n\"/jobs\" = \"fleet-manager\"\n";
 
 /// A client, and how it is run.
-struct Language {
+pub(crate) struct Language {
     name: &'static str,
     command: &'static [&'static str],
     /// What succeeds where it can be run.
@@ -24,7 +24,7 @@ struct Language {
     said: Once,
 }
 
-static PYTHON: Language = Language {
+pub(crate) static PYTHON: Language = Language {
     name: "python",
     command: &["python3", concat!(env!("CARGO_MANIFEST_DIR"), "/examples/worker.py")],
     probe: &["python3", "-c", "import sys; sys.exit(sys.version_info < (3, 11))"],
@@ -42,7 +42,7 @@ static NODE: Language = Language {
 
 impl Language {
     /// Whether it is installed; if not that is said once.
-    async fn is_here(&self) -> bool {
+    pub(crate) async fn is_here(&self) -> bool {
         let mut probe = Command::new(self.probe[0]);
         probe.args(&self.probe[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         if probe.status().await.is_ok_and(|status| status.success()) {

@@ -114,7 +114,9 @@ impl Turn<'_> {
     pub(super) fn class_number(&self, class: &str) -> Result<ClassNumber, Error> {
         let unknown = || {
             let shown: String = class.chars().take(CLASS_NAME_BYTES).collect();
-            Error::bad_request(format!("Unknown class: {shown}"))
+            let mut known: Vec<_> = self.namespace.registry.definitions().map(|definition| &*definition.name).collect();
+            known.sort_unstable();
+            Error::bad_request(format!("Unknown class: {shown}; there are {}", known.join(", ")))
         };
         self.namespace.registry.number(class).ok_or_else(unknown)
     }
