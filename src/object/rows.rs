@@ -3,7 +3,8 @@
 //! A row that is not durable stays here until it is, so what an object wrote always wins over what is on the disk. What is
 //! durable may go, between runs, when there is too much of it.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, btree_map};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -164,13 +165,13 @@ impl Rows {
         if is_empty(bounds) {
             return Ok((page.found, false));
         }
-        let mut over: BTreeMap<&str, Option<&Value>> = BTreeMap::new();
-        if !cleared {
-            over.extend(self.cached.range::<str, _>(bounds).map(|(key, cached)| (&**key, cached.value.as_ref())));
-        }
-        over.extend(writes.range::<str, _>(bounds).map(|(key, value)| (&**key, value.as_ref())));
-        let mut over: Box<dyn Iterator<Item = _>> =
-            if range.reverse { Box::new(over.into_iter().rev()) } else { Box::new(over.into_iter()) };
+        let mut over = Over {
+            cached: (!cleared).then(|| self.cached.range::<str, _>(bounds)),
+            writes: writes.range::<str, _>(bounds),
+            reverse: range.reverse,
+            next_cached: None,
+            next_write: None,
+        };
         let mut next_over = over.next();
         let mut rest = range.clone();
         let on_disk = !cleared && !self.complete;
@@ -245,6 +246,48 @@ fn is_empty(bounds: (Bound<&str>, Bound<&str>)) -> bool {
         (Bound::Included(start), Bound::Included(end)) => start > end,
         (Bound::Included(start) | Bound::Excluded(start), Bound::Included(end) | Bound::Excluded(end)) => start >= end,
         _ => false,
+    }
+}
+
+/// What a turn wrote, laid over what is in memory, in the order of keys.
+struct Over<'a> {
+    cached: Option<btree_map::Range<'a, Box<str>, Cached>>,
+    writes: btree_map::Range<'a, Box<str>, Option<Value>>,
+    reverse: bool,
+    next_cached: Option<Laid<'a>>,
+    next_write: Option<Laid<'a>>,
+}
+
+/// A key, and its value unless it was deleted.
+type Laid<'a> = (&'a str, Option<&'a Value>);
+
+impl<'a> Iterator for Over<'a> {
+    type Item = Laid<'a>;
+
+    fn next(&mut self) -> Option<Laid<'a>> {
+        let Self { cached, writes, reverse, next_cached, next_write } = self;
+        if next_cached.is_none() {
+            let next = cached.as_mut().and_then(|cached| if *reverse { cached.next_back() } else { cached.next() });
+            *next_cached = next.map(|(key, cached)| (&**key, cached.value.as_ref()));
+        }
+        if next_write.is_none() {
+            let next = if *reverse { writes.next_back() } else { writes.next() };
+            *next_write = next.map(|(key, value)| (&**key, value.as_ref()));
+        }
+        let order = match (&next_cached, &next_write) {
+            (Some((cached, _)), Some((written, _))) if *reverse => written.cmp(cached),
+            (Some((cached, _)), Some((written, _))) => cached.cmp(written),
+            (Some(_), None) => Ordering::Less,
+            (None, _) => Ordering::Greater,
+        };
+        match order {
+            Ordering::Less => next_cached.take(),
+            Ordering::Equal => {
+                *next_cached = None;
+                next_write.take()
+            }
+            Ordering::Greater => next_write.take(),
+        }
     }
 }
 
