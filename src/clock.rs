@@ -1,5 +1,6 @@
 //! Time and randomness, as they are handed to classes: real ones in a server, made ones in a simulation.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -37,14 +38,41 @@ impl Clock {
     }
 }
 
+thread_local! {
+    static AHEAD: RefCell<Ahead> = const { RefCell::new(Ahead { bytes: [0; AHEAD_BYTES], used: AHEAD_BYTES }) };
+}
+
+/// How much of the system's randomness a thread takes at once: a system call for each number costs more than a short turn.
+const AHEAD_BYTES: usize = 512;
+
+/// Randomness that was not handed out yet.
+struct Ahead {
+    bytes: [u8; AHEAD_BYTES],
+    used: usize,
+}
+
+impl Ahead {
+    fn fill(&mut self, into: &mut [u8]) {
+        for chunk in into.chunks_mut(AHEAD_BYTES) {
+            if chunk.len() > AHEAD_BYTES - self.used {
+                // The kernel refuses only while it starts.
+                getrandom::fill(&mut self.bytes).expect("the system has randomness");
+                self.used = 0;
+            }
+            let given = &mut self.bytes[self.used..self.used + chunk.len()];
+            chunk.copy_from_slice(given);
+            // Nobody is to find in memory what another was given.
+            given.fill(0);
+            self.used += chunk.len();
+        }
+    }
+}
+
 impl Random {
     /// The system's, which nobody can guess.
     #[must_use]
     pub fn system() -> Self {
-        Self(Arc::new(|bytes| {
-            // The kernel refuses only while it starts.
-            getrandom::fill(bytes).expect("the system has randomness");
-        }))
+        Self(Arc::new(|bytes| AHEAD.with_borrow_mut(|ahead| ahead.fill(bytes))))
     }
 
     /// The same every time for a seed.
@@ -90,5 +118,8 @@ mod tests {
         assert_eq!(numbers(&Random::seeded(7)), numbers(&Random::seeded(7)));
         assert_ne!(numbers(&Random::seeded(7)), numbers(&Random::seeded(8)));
         assert_ne!(numbers(&Random::system()), numbers(&Random::system()));
+        let mut long = [[0; AHEAD_BYTES]; 3];
+        Random::system().fill(long.as_flattened_mut());
+        assert!(long.iter().all(|part| part.iter().any(|byte| *byte != 0)) && long[0] != long[1] && long[1] != long[2]);
     }
 }
