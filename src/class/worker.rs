@@ -29,6 +29,7 @@ struct Attempt {
     /// What the parent knows the attempt by.
     token: String,
     started_at: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     completed_at: Option<u64>,
     /// How long it stays when it has ended, in milliseconds.
     stays: u64,
