@@ -2,6 +2,7 @@
 
 mod alarms;
 mod broadcast;
+mod causes;
 mod choices;
 mod ends;
 mod memory;

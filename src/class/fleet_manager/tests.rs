@@ -3,6 +3,7 @@
 mod books;
 mod cast;
 mod connected;
+mod endings;
 
 use serde_json::{Value, json};
 
