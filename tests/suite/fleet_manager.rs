@@ -1,6 +1,7 @@
 //! FM1 to FM13: the fleet manager over real sockets, with workers in the process. What needs crashes, or workers elsewhere,
 //! stands beside the code, in `src/class/fleet_manager/tests`.
 
+mod deaf;
 mod told;
 
 use std::collections::BTreeSet;
