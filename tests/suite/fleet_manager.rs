@@ -123,6 +123,41 @@ async fn fm1_fm2_fm3_a_batch_is_done_and_its_results_are_listed_in_pages() {
 }
 
 #[tokio::test]
+async fn fm3_results_come_in_finishing_order_page_by_page_also_while_the_batch_runs() {
+    let server = started(json!({"maxConcurrentWorkers": 4})).await;
+    let gates: Vec<Value> = ["a", "b", "c", "d"].map(|id| task(id, "gate", format!("fm3 {id}"))).into();
+    let batch = submit(&server, gates).await;
+    let page = async |cursor: &Value| {
+        let query = json!({"batchId": batch, "limit": 1, "cursor": cursor});
+        server.call(AT, "getBatchResults", query).await
+    };
+    assert_eq!(page(&Value::Null).await, json!({"items": []}), "none has ended");
+    for (done, id) in ["c", "a", "d"].into_iter().enumerate() {
+        open(&format!("fm3 {id}"));
+        eventually("it is done", async || status(&server, &batch).await["completedTasks"] == done + 1).await;
+    }
+    assert_eq!(status(&server, &batch).await["status"], "processing");
+    let (mut seen, mut cursor) = (Vec::new(), Value::Null);
+    for _ in 0..2 {
+        let mut page = page(&cursor).await;
+        assert_eq!(page["items"].as_array().unwrap().len(), 1);
+        seen.push(page["items"][0]["taskId"].take());
+        cursor = page["cursor"].take();
+    }
+    open("fm3 b");
+    ended(&server, &batch).await;
+    while !cursor.is_null() {
+        let mut page = page(&cursor).await;
+        seen.push(page["items"][0]["taskId"].take());
+        cursor = page["cursor"].take();
+    }
+    assert_eq!(seen, ["c", "a", "d", "b"], "a page goes on where the last one ended, with what has ended since");
+    let times: Vec<u64> =
+        results(&server, &batch).await.iter().map(|result| result["timestamp"].as_u64().unwrap()).collect();
+    assert!(times.is_sorted(), "{times:?}");
+}
+
+#[tokio::test]
 async fn fm6_a_failed_task_is_really_retried_and_a_failing_one_ends_its_batch() {
     let server = started(json!({"maxRetries": 2})).await;
     let mut never = task("never", "flaky", 9);
@@ -265,6 +300,18 @@ async fn fm9_fm10_counters_survive_a_restart_and_what_ran_is_run_again() {
     attempts.sort_unstable();
     assert_eq!(attempts, [1, 2, 2], "what ran when the server ended has used up an attempt");
     assert_eq!(stats(&server).await["completedTasks"], 5);
+}
+
+#[tokio::test]
+async fn fm10_what_an_orderly_stop_cuts_off_is_told_as_interrupted() {
+    let mut server = started(json!({"maxRetries": 0})).await;
+    let batch = submit(&server, vec![task("a", "gate", "never opens at all")]).await;
+    eventually("it runs", async || status(&server, &batch).await["runningTasks"] == 1).await;
+    server.restart();
+    assert_eq!(ended(&server, &batch).await["status"], "failed");
+    let result = &results(&server, &batch).await[0];
+    let told = (&result["error"], &result["attempts"]);
+    assert_eq!(told, (&json!("interrupted: the server was restarted, or its storage failed"), &json!(1)));
 }
 
 #[tokio::test]
