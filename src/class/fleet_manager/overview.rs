@@ -182,9 +182,9 @@ impl FleetManager {
     }
 }
 
-/// Percentiles by type, as the type stands in its key.
+/// Percentiles by type.
 fn latency(turn: &mut Turn<'_>) -> Result<BTreeMap<String, Percentiles>, Error> {
     let page = turn.list::<Latency>(List::new().prefix(keys::LATENCY).limit(LIST_ROWS))?;
-    let told = page.items.iter().map(|(key, latency)| (key[keys::LATENCY.len()..].to_owned(), latency.percentiles()));
+    let told = page.items.iter().map(|(key, latency)| (keys::kind_of_latency(key), latency.percentiles()));
     Ok(told.collect())
 }
