@@ -56,7 +56,7 @@ const byPresence = (one, other) => Number(other.connected) - Number(one.connecte
 function presence({ connected, capacity, currentTasks, sessions }) {
   if (!connected) return "not connected";
   const more = sessions > 1 ? ` · ${plural(sessions, "session")}` : "";
-  return `${number(currentTasks)} of ${plural(capacity, "task")}${more}`;
+  return `${number(currentTasks.length)} of ${plural(capacity, "task")}${more}`;
 }
 
 /** Nobody knows a worker within the server by its name: its task stands for it. */

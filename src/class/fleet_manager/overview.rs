@@ -38,7 +38,8 @@ struct WorkerView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     types: Option<&'a BTreeSet<Box<str>>>,
     sessions: u64,
-    current_tasks: usize,
+    /// Ids of tasks, as the connection itself tells them: all workers together have no more than the manager runs at once.
+    current_tasks: Vec<&'a str>,
     last_connected_at: u64,
     last_disconnected_at: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,14 +167,15 @@ impl FleetManager {
         json(&Workers { workers: workers.collect::<Result<_, _>>()? })
     }
 
-    fn worker_view<'a>(&self, id: &'a str, worker: &'a Worker) -> Result<WorkerView<'a>, Error> {
+    fn worker_view<'a>(&'a self, id: &'a str, worker: &'a Worker) -> Result<WorkerView<'a>, Error> {
+        let attempts = self.memory.connections.tokens(id).filter_map(|token| self.memory.attempts.get(token));
         Ok(WorkerView {
             id,
             connected: self.memory.connections.contains(id),
             capacity: worker.capacity,
             types: worker.types.as_ref(),
             sessions: worker.sessions,
-            current_tasks: self.memory.connections.tokens(id).count(),
+            current_tasks: attempts.map(|running| &*running.task).collect(),
             last_connected_at: worker.ready_at,
             last_disconnected_at: worker.gone_at,
             metrics: worker.metrics.as_deref().map(raw).transpose()?,
