@@ -4,6 +4,7 @@ mod books;
 mod cast;
 mod connected;
 mod endings;
+mod pages;
 
 use serde_json::{Value, json};
 
