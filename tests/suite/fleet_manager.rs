@@ -322,10 +322,17 @@ async fn fm1_a_type_that_nobody_handles_waits_seen_as_such_and_fails_in_time() {
     let state = server.state(AT).await;
     assert_eq!((&state["class"], &state["queued"]), (&json!("fleet-manager"), &json!({"alien": 1})));
     assert_eq!(state["stats"]["unhandled"], json!({"alien": 1}));
+    let told = status(&server, &batch).await["unhandled"].clone();
+    assert_eq!((&told[0]["type"], &told[0]["tasks"], told.as_array().unwrap().len()), (&json!("alien"), &json!(1), 1));
+    eventually("it is told for how long", async || {
+        status(&server, &batch).await["unhandled"][0]["waited"].as_u64().unwrap() > 0
+    })
+    .await;
     let queued = server.call(AT, "listTasks", json!({"batchId": batch, "state": "queued"})).await;
     assert_eq!((&queued["items"][0]["id"], &queued["items"][0]["unhandled"]), (&json!("a"), &json!(true)));
     server.call(AT, "updateConfig", json!({"unhandledTimeout": 1})).await;
     assert_eq!(ended(&server, &batch).await["status"], "partial");
+    assert_eq!(status(&server, &batch).await.get("unhandled"), None);
     let results = results(&server, &batch).await;
     let error = results.iter().find(|result| result["taskId"] == "a").unwrap()["error"].as_str().unwrap().to_owned();
     assert!(error.starts_with("nobody handles tasks of type `alien`; it waited "), "{error}");

@@ -12,7 +12,7 @@ use super::memory::Running;
 use super::progress::View;
 use super::sweep::rows_of_batch;
 use super::task::{Task, TaskResult};
-use crate::limits::{LIST_ROWS, PAGE_ITEMS, PAGE_ITEMS_DEFAULT, PAGE_LISTS};
+use crate::limits::{LIST_ROWS, PAGE_ITEMS, PAGE_ITEMS_DEFAULT, PAGE_LISTS, UNHANDLED_SHOWN};
 use crate::object::{Error, List, Turn, json, read};
 
 /// A payload that names a batch.
@@ -52,6 +52,24 @@ struct Page<T> {
     items: Vec<T>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
+}
+
+/// A batch as it is told to whoever asks for it alone.
+#[derive(Serialize)]
+struct BatchView<'a> {
+    #[serde(flatten)]
+    view: View<'a>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unhandled: Vec<Unhandled<'a>>,
+}
+
+/// Tasks that wait for somebody who handles their type.
+#[derive(Serialize)]
+struct Unhandled<'a> {
+    r#type: &'a str,
+    tasks: u64,
+    /// For how long nobody has, in milliseconds.
+    waited: u64,
 }
 
 /// A result as it is told.
@@ -219,8 +237,23 @@ pub(super) fn fields<T: DeserializeOwned>(payload: &RawValue) -> Result<T, Error
 impl FleetManager {
     pub(super) fn batch_status(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
         let BatchId { batch_id } = fields(payload)?;
-        let held = self.known(turn, &batch_id)?;
-        json(&View::of(&batch_id, &held.value))
+        let batch = self.known(turn, &batch_id)?.value.clone();
+        let unhandled = if batch.ended_at.is_none() { self.unhandled(turn, &batch) } else { Vec::new() };
+        json(&BatchView { view: View::of(&batch_id, &batch), unhandled })
+    }
+
+    /// The types of a batch that nobody handles, those that have waited longest first.
+    fn unhandled<'a>(&self, turn: &mut Turn<'_>, batch: &'a Batch) -> Vec<Unhandled<'a>> {
+        let now = turn.now();
+        let of_type = |(kind, tasks): (&'a Box<str>, &u64)| {
+            let since = self.books.unhandled.get(kind).map_or(now, |since| batch.submitted_at.max(*since));
+            Unhandled { r#type: kind, tasks: *tasks, waited: now.saturating_sub(since) }
+        };
+        let mut unhandled: Vec<_> =
+            batch.queued.iter().filter(|(kind, _)| !self.is_handled(turn, kind)).map(of_type).collect();
+        unhandled.sort_by_key(|unhandled| std::cmp::Reverse(unhandled.waited));
+        unhandled.truncate(UNHANDLED_SHOWN);
+        unhandled
     }
 
     pub(super) fn batch_results(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
