@@ -13,6 +13,7 @@ use super::dispatch::raw;
 use super::keys;
 use super::latency::{Latency, Percentiles};
 use super::progress::View;
+use super::reads::{Ask, cursor, fields};
 use super::task::Executor;
 use crate::limits::{LIST_ROWS, STATE_BATCHES, STATE_WORKERS};
 use crate::object::{Class, Error, List, Turn, json};
@@ -82,6 +83,8 @@ struct Overview<'a> {
 #[derive(Serialize)]
 struct Workers<'a> {
     workers: Vec<WorkerView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
 }
 
 impl FleetManager {
@@ -153,18 +156,22 @@ impl FleetManager {
         Ok(workers)
     }
 
-    /// All connected workers that are known, without waking any.
-    pub(super) fn worker_status(&mut self, turn: &mut Turn<'_>) -> Result<Vec<u8>, Error> {
-        let mut rows: Vec<(String, Worker)> = Vec::new();
-        let mut list = List::new();
-        loop {
-            let page = turn.list::<Worker>(list.prefix(keys::WORKER).limit(LIST_ROWS))?;
+    /// The connected workers that are known, all of them unless a page is asked for, without waking any.
+    pub(super) fn worker_status(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
+        let ask: Ask = fields(payload)?;
+        let (mut rows, mut list) = (Vec::new(), ask.list(keys::WORKER)?);
+        let after = loop {
+            let page = turn.list::<Worker>(list)?;
             rows.extend(page.items);
-            let Some(cursor) = page.cursor else { break };
-            list = List::new().after(cursor);
-        }
+            match page.cursor {
+                Some(after) if !ask.is_of_a_page() => {
+                    list = List::new().prefix(keys::WORKER).limit(LIST_ROWS).after(after);
+                }
+                after => break after,
+            }
+        };
         let workers = rows.iter().map(|(key, worker)| self.worker_view(&key[keys::WORKER.len()..], worker));
-        json(&Workers { workers: workers.collect::<Result<_, _>>()? })
+        json(&Workers { workers: workers.collect::<Result<_, _>>()?, cursor: cursor(keys::WORKER, after) })
     }
 
     fn worker_view<'a>(&'a self, id: &'a str, worker: &'a Worker) -> Result<WorkerView<'a>, Error> {

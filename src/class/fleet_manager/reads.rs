@@ -25,7 +25,7 @@ pub(super) struct BatchId {
 /// A payload that asks for a page.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", expecting = "an object")]
-struct Ask {
+pub(super) struct Ask {
     #[serde(default)]
     batch_id: Option<String>,
     #[serde(default)]
@@ -172,8 +172,13 @@ impl Ask {
         Ok(limit)
     }
 
+    /// Whether it says which page, and of how many items.
+    pub(super) fn is_of_a_page(&self) -> bool {
+        self.limit.is_some() || self.cursor.is_some()
+    }
+
     /// Rows under a prefix from its cursor on, which is what follows the prefix.
-    fn list(&self, prefix: &str) -> Result<List, Error> {
+    pub(super) fn list(&self, prefix: &str) -> Result<List, Error> {
         let list = List::new().prefix(prefix).limit(self.limit()?);
         Ok(match &self.cursor {
             Some(cursor) => list.after(format!("{prefix}{cursor}")),
@@ -222,7 +227,7 @@ impl Ask {
 }
 
 /// A page's cursor without what all its keys begin with.
-fn cursor(prefix: &str, key: Option<String>) -> Option<String> {
+pub(super) fn cursor(prefix: &str, key: Option<String>) -> Option<String> {
     key.and_then(|key| key.strip_prefix(prefix).map(str::to_owned))
 }
 

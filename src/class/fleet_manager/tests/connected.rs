@@ -219,6 +219,27 @@ fn wc4_the_status_has_every_worker_and_its_latest_metrics() {
 }
 
 #[test]
+fn wc4_the_status_has_all_workers_or_a_page_of_them() {
+    begun()
+        .step(up(C1, 2))
+        .step(up(C2, 3))
+        .step(soon())
+        .check(|world| {
+            let page = |query: Value| world.call(MANAGER, "status", query);
+            let ids = |page: &Value| -> Vec<String> {
+                page["workers"].as_array().into_iter().flatten().map(|worker| worker["id"].to_string()).collect()
+            };
+            let all = page(Value::Null)?;
+            same("all", &(ids(&all).len(), all.get("cursor")), &(2, None))?;
+            let first = page(json!({"limit": 1}))?;
+            let last = page(json!({"limit": 1, "cursor": first["cursor"]}))?;
+            same("pages", &[ids(&first), ids(&last)].concat(), &ids(&all))?;
+            same("the end", &last.get("cursor"), &None)
+        })
+        .run();
+}
+
+#[test]
 fn wc4_the_status_names_the_tasks_of_a_worker_as_its_own_status_does() {
     let current = |world: &World<'_>| {
         let workers = world.call(MANAGER, "status", ())?;
