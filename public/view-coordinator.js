@@ -6,11 +6,10 @@ import { moment, number, span } from "/format.js";
 import { Refresh } from "/refresh.js";
 import { TaskRows } from "/task-row.js";
 
-const SHOWN = 25;
-/** A page of results at most; they come oldest first. */
-const PAGE = 500;
-/** How far back it is looked for the last ones, from the newest: further until there are enough. */
-const WINDOWS_MS = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, Infinity];
+const FIRST_SHOWN = 25;
+const MORE = 75;
+/** As many as one page of the coordinator has; who wants more asks it. */
+const MOST_SHOWN = 1_000;
 
 export function create({ call, log, request }) {
   const refresh = new Refresh(readLast);
@@ -18,16 +17,18 @@ export function create({ call, log, request }) {
   let summary = { totalResults: 0 };
   let seen = "";
   let filter = {};
+  let limit = FIRST_SHOWN;
 
   /** Only what has changed is read anew. */
   async function readLast() {
-    const wanted = JSON.stringify([summary, filter]);
+    const wanted = JSON.stringify([summary, filter, limit]);
     if (wanted === seen) return;
     try {
-      const results = await lastResults(summary, filter, request);
-      if (wanted === JSON.stringify([summary, filter])) seen = wanted;
-      rows.show(results, ({ taskId, timestamp, workerId }) => `${timestamp} ${workerId} ${taskId}`);
-      byId("results-none").hidden = results.length > 0;
+      const { items, cursor } = await request("getResults", { ...filter, order: "newest", limit });
+      if (wanted === JSON.stringify([summary, filter, limit])) seen = wanted;
+      rows.show(items, ({ taskId, timestamp, workerId }) => `${timestamp} ${workerId} ${taskId}`);
+      byId("results-none").hidden = items.length > 0;
+      byId("results-more").hidden = !cursor || limit >= MOST_SHOWN;
     } catch (error) {
       console.warn(error);
     }
@@ -45,6 +46,11 @@ export function create({ call, log, request }) {
   });
   byId("results-filter").addEventListener("change", () => {
     filter = filterOf(new FormData(byId("results-filter")));
+    limit = FIRST_SHOWN;
+    refresh.now();
+  });
+  byId("results-more").addEventListener("click", () => {
+    limit = Math.min(limit + MORE, MOST_SHOWN);
     refresh.now();
   });
   const frames = {
@@ -53,22 +59,6 @@ export function create({ call, log, request }) {
   };
   const status = ({ state }) => refresh.setRunning(state === "live");
   return { frames, status, focus: () => byId("clear").focus() };
-}
-
-/** The newest first. */
-async function lastResults({ totalResults, oldestResult, newestResult }, filter, request) {
-  if (totalResults === 0) return [];
-  for (const window of WINDOWS_MS) {
-    const since = Math.max(oldestResult, newestResult - window);
-    const items = await resultsSince({ ...filter, since }, request);
-    if (items.length >= SHOWN || since === oldestResult) return items.slice(-SHOWN).reverse();
-  }
-  return [];
-}
-
-async function resultsSince(query, request) {
-  const { items } = await request("getResults", { ...query, limit: PAGE });
-  return items;
 }
 
 function filterOf(form) {

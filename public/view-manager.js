@@ -21,7 +21,6 @@ const LONGEST_SNIPPET = 1_000;
 const LONGEST_MESSAGE = 50_000;
 /** From here on, the figure is written smaller. */
 const LONG = 999_999;
-const MOST_CONNECTED = 500;
 /** What a batch counts, the manager counts over all of them. */
 const COUNTS = ["queuedTasks", "runningTasks", "retryingTasks", "completedTasks", "failedTasks"];
 
@@ -33,7 +32,7 @@ export function create({ attempt, call, fail, log, request }) {
     read: (cursor, limit) => request("listBatches", { cursor, limit }),
   });
   const tasks = new TaskList({ read: (query) => request("listTasks", query), resubmit });
-  const workers = new WorkerList();
+  const workers = new WorkerList({ read: (cursor, limit) => request("status", { cursor, limit }), more: () => refresh.now() });
   const refresh = new Refresh(read);
   const renderSoon = soon(render);
   let state = {};
@@ -56,18 +55,11 @@ export function create({ attempt, call, fail, log, request }) {
   async function read() {
     try {
       take(await readState(path));
-      await Promise.all([tasks.read(), readWorkers()]);
+      await Promise.all([tasks.read(), workers.read(state.workers, stats.connectedWorkers)]);
     } catch (error) {
       // The connection tells of what lasts.
       console.warn(error);
     }
-  }
-
-  /** Connected workers are told of with what they do; so many are not worth the telling. */
-  async function readWorkers() {
-    const few = stats.connectedWorkers <= MOST_CONNECTED;
-    const { workers: connected } = few ? await request("status") : { workers: [] };
-    workers.show(connected, state.workers);
   }
 
   function take(payload) {

@@ -6,30 +6,48 @@ import { childPath, isWithin, path } from "/path.js";
 
 const FIRST_SHOWN = 12;
 const MORE = 100;
+/** So many are read at once, and all of them if there are no more. */
+const PAGE = 500;
 
 export class WorkerList {
   #rows = new Map();
   #facts = new Map();
   #shown = new Map();
   #limit = FIRST_SHOWN;
+  #read;
+  #isAll = true;
 
-  constructor() {
+  /** `read(cursor, limit)` resolves to a page of the manager's `status`; `more()` has it read again, and shown. */
+  constructor({ read, more }) {
+    this.#read = read;
     byId("workers-more").addEventListener("click", () => {
       this.#limit += MORE;
       this.#render();
+      if (!this.#isAll) more();
     });
   }
 
-  /** `connected` as the manager's `status` has them; `active` as its state does, one for each attempt. */
-  show(connected, active) {
-    const names = new Set(connected.map(({ id }) => id));
-    const within = active.filter(({ id }) => !names.has(id));
-    this.#shown = new Map([
-      ...[...connected].sort(byPresence).map((worker) => [worker.id, { id: worker.id, doing: presence(worker) }]),
-      ...within.map((worker) => [`${worker.id} ${worker.taskId}`, attempt(worker)]),
-    ]);
-    const here = connected.filter((worker) => worker.connected).length;
-    setText(byId("workers-count"), here > 0 ? `${number(here)} connected` : "");
+  /** Reads as many of the connected ones as are shown; `active` as the manager's state has them, one for each attempt. */
+  async read(active, connectedCount) {
+    const wanted = Math.max(PAGE, this.#limit);
+    const connected = [];
+    let cursor;
+    do {
+      const page = await this.#read(cursor, Math.min(PAGE, wanted - connected.length));
+      connected.push(...page.workers);
+      cursor = page.cursor;
+    } while (cursor && connected.length < wanted);
+    this.#show(connected, active, !cursor);
+    setText(byId("workers-count"), connectedCount > 0 ? `${number(connectedCount)} connected` : "");
+  }
+
+  #show(connected, active, isAll) {
+    const within = active.filter(({ id }) => isWithin(id)).map((worker) => [`${worker.id} ${worker.taskId}`, attempt(worker)]);
+    // Those who work come first if all are known; else all come by name, so that more of them come behind.
+    const listed = isAll ? [...connected].sort(byPresence) : connected;
+    const rows = listed.map((worker) => [worker.id, { id: worker.id, doing: presence(worker) }]);
+    this.#shown = new Map(isAll ? [...rows, ...within] : [...within, ...rows]);
+    this.#isAll = isAll;
     this.#render();
   }
 
@@ -40,8 +58,8 @@ export class WorkerList {
     for (const key of this.#facts.keys()) if (!shown.has(key)) this.#facts.delete(key);
     const rest = this.#shown.size - shown.size;
     byId("workers-none").hidden = this.#shown.size > 0;
-    byId("workers-more").hidden = rest <= 0;
-    setText(byId("workers-more"), `Show ${Math.min(MORE, rest)} more`);
+    byId("workers-more").hidden = rest <= 0 && this.#isAll;
+    setText(byId("workers-more"), `Show ${this.#isAll ? Math.min(MORE, rest) : MORE} more`);
   }
 
   #makeRow(key, { id, name = id }) {
@@ -56,12 +74,8 @@ const byPresence = (one, other) => Number(other.connected) - Number(one.connecte
 function presence({ connected, capacity, currentTasks, sessions }) {
   if (!connected) return "not connected";
   const more = sessions > 1 ? ` · ${plural(sessions, "session")}` : "";
-  return `${number(currentTasks)} of ${plural(capacity, "task")}${more}`;
+  return `${number(currentTasks.length)} of ${plural(capacity, "task")}${more}`;
 }
 
 /** Nobody knows a worker within the server by its name: its task stands for it. */
-function attempt({ id, taskId, status, spawnedAt }) {
-  if (!taskId) return { id, doing: "idle" };
-  const facts = [status === "spawning" ? status : "", isWithin(id) ? "in process" : "", span(Date.now() - spawnedAt)];
-  return { id, name: isWithin(id) ? taskId : id, doing: facts.filter(Boolean).join(" · ") };
-}
+const attempt = ({ id, taskId, spawnedAt }) => ({ id, name: taskId, doing: `in process · ${span(Date.now() - spawnedAt)}` });

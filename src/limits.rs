@@ -369,6 +369,11 @@ pub const STATE_BATCHES: usize = 20;
 pub const STATE_WORKERS: usize = 100;
 /// Items of a page of a manager's lists, unless it is said otherwise.
 pub const PAGE_ITEMS_DEFAULT: usize = 100;
+/// Lists that are read for one page of tasks of a state which lie among others: at most 1,000 rows and 16 MiB each. More, and
+/// the page comes with what there is.
+pub const PAGE_LISTS: usize = 4;
+/// Types that nobody handles, as the status of a batch tells them.
+pub const UNHANDLED_SHOWN: usize = 10;
 /// Task ids that may be named when failed tasks are submitted again.
 pub const RESUBMIT_IDS: usize = 10_000;
 /// Shortest time between two frames of progress of a batch, in ms (FM12).

@@ -183,7 +183,7 @@ impl FleetManager {
             "getBatchResults" => self.batch_results(turn, payload),
             "getStats" => self.stats(turn),
             "getActiveWorkers" => self.active_workers(turn),
-            "status" => self.worker_status(turn),
+            "status" => self.worker_status(turn, payload),
             "listBatches" => reads::list_batches(turn, payload),
             "listTasks" => self.list_tasks(turn, payload),
             "getFailedTasks" => self.failed_tasks(turn, payload),

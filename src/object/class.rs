@@ -233,7 +233,7 @@ pub struct Replied<'a> {
     /// The note that was given along, as JSON.
     pub note: &'a RawValue,
     /// The answer as JSON, or why there is none: the error of the other side, or `timed out`, `interrupted` (the server was
-    /// restarted meanwhile), `deleted`.
+    /// restarted meanwhile), `deleted`. Which of them it is, and whether anything began, [`Error`] says.
     pub result: Result<&'a RawValue, Error>,
 }
 

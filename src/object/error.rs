@@ -17,12 +17,22 @@ use crate::timers;
 pub struct Error {
     code: Code,
     message: Cow<'static, str>,
+    /// What the runtime says beside the text. It never leaves the process.
+    cause: Option<Cause>,
+}
+
+/// What kept a question from its answer, other than whoever was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Refused,
+    TimedOut,
+    Stopping,
 }
 
 impl Error {
     /// A failure of any kind.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), cause: None }
     }
 
     /// What was asked is malformed.
@@ -47,7 +57,12 @@ impl Error {
 
     /// The object's mailbox is full.
     pub(crate) fn overloaded(path: &ObjectPath) -> Self {
-        Self::new(Code::Overloaded, format!("overloaded: {path} has too many requests waiting; try again"))
+        Self::refused(Code::Overloaded, format!("overloaded: {path} has too many requests waiting; try again"))
+    }
+
+    /// There was no room to begin with it.
+    pub(crate) fn refused(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(code, message).because(Cause::Refused)
     }
 
     /// The object went away between the request and its turn.
@@ -57,7 +72,7 @@ impl Error {
 
     /// The object was taken out of memory for a deletion that then failed; the request did nothing.
     pub(crate) fn dropped() -> Self {
-        Self::new(Code::Unavailable, "storage failed before the object came to this request; try again")
+        Self::refused(Code::Unavailable, "storage failed before the object came to this request; try again")
     }
 
     /// The object's class panicked in this turn.
@@ -68,7 +83,7 @@ impl Error {
     /// This one did not answer in time.
     pub(crate) fn timed_out(who: impl fmt::Display) -> Self {
         let text = format!("timed out: {who} gave no answer in the time given; it may have been done");
-        Self::new(Code::Unavailable, text)
+        Self::new(Code::Unavailable, text).because(Cause::TimedOut)
     }
 
     /// The server ended before this one answered.
@@ -84,7 +99,21 @@ impl Error {
 
     /// The server is ending.
     pub(crate) fn stopping() -> Self {
-        Self::new(Code::Unavailable, "the server is stopping; try again")
+        Self::new(Code::Unavailable, "the server is stopping; try again").because(Cause::Stopping)
+    }
+
+    fn because(self, cause: Cause) -> Self {
+        Self { cause: Some(cause), ..self }
+    }
+
+    /// As the failure of a job that it ended, whatever the reason was there.
+    pub(crate) fn of_job(self) -> Self {
+        Self { cause: None, ..self }
+    }
+
+    /// As an answer that comes later: whoever gives it has begun.
+    pub(crate) fn of_deferred(self) -> Self {
+        Self { cause: self.cause.filter(|cause| *cause != Cause::Refused), ..self }
     }
 
     /// The kind of failure.
@@ -95,6 +124,23 @@ impl Error {
     /// The text.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Whether the runtime refused what was asked before anything of it began, for want of room: the mailbox was full, or
+    /// there was no place for a job. It can be asked again, and nothing was done twice. It stays true of what a handler
+    /// answers that fails with it, as nothing of such a turn remains.
+    pub fn never_began(&self) -> bool {
+        self.cause == Some(Cause::Refused)
+    }
+
+    /// Whether the time to wait ended before there was an answer. It may have been done, or be under way.
+    pub fn is_timeout(&self) -> bool {
+        self.cause == Some(Cause::TimedOut)
+    }
+
+    /// Whether there is no answer because the server is stopping. It may have been done.
+    pub fn is_stopping(&self) -> bool {
+        self.cause == Some(Cause::Stopping)
     }
 
     /// Gives an internal failure a number, writes its text under that number into the log, and leaves only the number in

@@ -44,7 +44,8 @@ impl Running {
     /// # Errors
     /// `overloaded`: all are taken.
     pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let full = |_| Error::new(Code::Overloaded, format!("jobs limit reached: the server runs {JOBS} jobs already"));
+        let text = || format!("jobs limit reached: the server runs {JOBS} jobs already");
+        let full = |_| Error::refused(Code::Overloaded, text());
         Arc::clone(&self.places).try_acquire_owned().map_err(full)
     }
 
@@ -104,6 +105,9 @@ impl Inner {
     /// Runs work in a task of its own, so that a panic of it is an answer like others.
     async fn guarded(&self, work: Work) -> Result<Vec<u8>, Error> {
         let task = AbortOnDropHandle::new(self.spawn(async move { work().await }));
-        task.await.unwrap_or_else(|error| Err(Error::internal(format!("a job ended without an answer: {error}"))))
+        let ended = task.await;
+        ended
+            .unwrap_or_else(|error| Err(Error::internal(format!("a job ended without an answer: {error}"))))
+            .map_err(Error::of_job)
     }
 }

@@ -3,6 +3,7 @@
 mod alarms;
 mod broadcast;
 mod bunches;
+mod causes;
 mod choices;
 mod ends;
 mod memory;

@@ -79,6 +79,10 @@ async fn issue4_only_the_last_results_are_listed() {
         assert_eq!(window.run(many).await, true);
         window.until_text("#results-total", "120").await;
         window.until("the last 25", &format!("{IDS}.length === 25 && {IDS}[0] === 't119' && {IDS}[24] === 't95'")).await;
+        window.click("#results-more").await;
+        window.until("more of them", &format!("{IDS}.length === 100 && {IDS}[99] === 't20'")).await;
+        window.click("#results-more").await;
+        window.until("all", &format!("{IDS}.length === 120 && {IDS}[119] === 't0' && !shown('#results-more')")).await;
         window.click("#results-filter label:nth-child(4)").await;
         window.until("failed ones, from far back", &format!("{IDS}.length === 12 && {IDS}[11] === 't0'")).await;
     })

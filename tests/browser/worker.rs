@@ -169,6 +169,38 @@ async fn issue4_wc4_the_managers_page_shows_its_workers_and_what_they_do() {
 }
 
 #[tokio::test]
+async fn issue4_wc4_many_workers_are_shown_a_part_at_a_time() {
+    // More than are read at once.
+    const WORKERS: usize = 620;
+    play(async |stage| {
+        manager(stage).await;
+        let mut workers = Vec::new();
+        for n in 0..WORKERS {
+            workers.push(Worker::ready(stage, &format!("/jobs/w{n:03}"), 2, "render").await);
+        }
+        let window = stage.open("/jobs").await;
+        window.until_text("#workers-count", "620 connected").await;
+        submit(stage, &["a"], "render").await;
+        let listed = |count: usize| format!("all('#workers > li').length === {count}");
+        for shown in [12, 112, 212, 312, 412, 512, 612] {
+            window.until("so many", &listed(shown)).await;
+            window.until_text("#workers-more", "Show 100 more").await;
+            window.click("#workers-more").await;
+        }
+        window.until("all", &format!("{} && !shown('#workers-more')", listed(WORKERS))).await;
+        let names = "all('#workers > li').map((worker) => worker.dataset.worker)";
+        assert_eq!(window.value(&format!("new Set({names}).size")).await, WORKERS);
+        window
+            .until(
+                "its task",
+                "all('#workers .label').filter((facts) => facts.textContent === '1 of 2 tasks').length === 1",
+            )
+            .await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn issue4_a_worker_within_the_server_is_there_until_its_attempt_is_over() {
     play(async |stage| {
         manager(stage).await;

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use fleet::config::Config;
 use fleet::{
-    Ask, Caller, Class, Deferred, Error, Frame, List, ObjectPath, RawValue, Replied, Server, SocketId, Turn, When,
-    json, read, unknown_method,
+    Ask, Caller, Class, Deferred, Error, Frame, List, ObjectPath, RawValue, Replied, Server, SocketId, Task, Turn,
+    When, json, read, unknown_method,
 };
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
@@ -40,7 +40,11 @@ pub(crate) struct Audit {
 
 /// A command that runs this program again, as a server on that data.
 pub(crate) fn command(data: &Path) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    as_server(Command::new(std::env::current_exe().unwrap()), data)
+}
+
+/// The same of a command that runs this program.
+pub(crate) fn as_server(mut command: Command, data: &Path) -> Command {
     command.args(["--exact", "classes::serve", "--ignored", "--nocapture"]).env(DATA, data);
     command
 }
@@ -54,6 +58,8 @@ fn serve() {
     config.storage.data_dir = data.into();
     fleet::cli::logging::start(&config.log).unwrap();
     let server = Server::builder().class::<Ledger>().class::<Courier>().class::<Clock>().class::<Asker>();
+    // Answers as many bytes as it is told.
+    let server = server.task("large", async |task: Task| json(&"x".repeat(task.read()?)));
     let routed = ["ledger", "courier", "clock", "asker"].into_iter();
     let server = routed.fold(server.config(config), |server, class| server.route(format!("/{class}/*"), class));
     fleet::server::runtime().unwrap().block_on(async {

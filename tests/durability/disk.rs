@@ -1,22 +1,26 @@
 //! A real disk that is full, or read-only: a small file system that only the server's own mount namespace has.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use fleet::limits::RESERVE_BYTES;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 
 use crate::client::{Http, Reply};
 use crate::server::Server;
+use crate::workforce::items;
 use crate::{eventually, skip, within};
 
-/// Size of the file system.
+/// Size of the file system: little more than the log and the reserve together.
 const MIB: usize = 80;
+/// One that has room for a workforce beside these.
+const LARGE_MIB: usize = 160;
 /// Changes after which a full disk must have been noticed: far more than the log holds that was grown in advance.
 const CHANGES: usize = 20_000;
 
@@ -24,13 +28,19 @@ const CHANGES: usize = 20_000;
 pub(crate) struct Disk {
     holder: Child,
     mountpoint: TempDir,
+    mib: usize,
 }
 
 impl Disk {
     /// `None` where nothing can be mounted.
     pub(crate) async fn mount() -> Option<Self> {
+        Self::of(MIB).await
+    }
+
+    /// One of this size.
+    async fn of(mib: usize) -> Option<Self> {
         let mountpoint = tempfile::tempdir().unwrap();
-        let script = format!("mount -t tmpfs -o size={MIB}m tmpfs \"$0\" && echo mounted && exec cat");
+        let script = format!("mount -t tmpfs -o size={mib}m tmpfs \"$0\" && echo mounted && exec cat");
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", &script]).arg(mountpoint.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -49,7 +59,7 @@ impl Disk {
             skip(&format!("no file system can be mounted: {}", why.trim()));
             return None;
         }
-        Some(Self { holder, mountpoint })
+        Some(Self { holder, mountpoint, mib })
     }
 
     /// Where the server sees it.
@@ -74,6 +84,12 @@ impl Disk {
         command
     }
 
+    /// A server of the classes of the tests.
+    async fn start_with_classes(&self) -> Server {
+        let program = std::env::current_exe().unwrap();
+        Server::start_with_classes_by(self.command(program.to_str().unwrap()), &self.path().join("data")).await
+    }
+
     async fn start(&self) -> Server {
         Server::start_by(self.command(env!("CARGO_BIN_EXE_fleet")), &self.path().join("data")).await
     }
@@ -84,7 +100,7 @@ impl Disk {
         for size in [1 << 20, 4 << 10] {
             let block = vec![b'b'; size];
             // More blocks than this do not fit.
-            for _ in 0..=(MIB << 20) / size {
+            for _ in 0..=(self.mib << 20) / size {
                 match ballast.write_all(&block) {
                     Ok(()) => {}
                     Err(error) if error.kind() == ErrorKind::StorageFull => break,
@@ -216,6 +232,65 @@ async fn fx2_a_full_disk_refuses_changes_and_nothing_else_until_there_is_space()
     changes.check(&mut http).await;
     assert!(http.objects("/doomed").await.is_empty());
     assert_eq!(server.stop().await.code(), Some(0));
+}
+
+/// A batch, whose results are more than the disk has room for when it is full.
+const TASKS: u64 = 200;
+const RESULT_BYTES: u64 = 20_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fm10_fx2_a_batch_that_finds_the_disk_full_goes_on_when_there_is_space_and_its_books_are_exact() {
+    let Some(disk) = Disk::of(LARGE_MIB).await else { return };
+    let server = disk.start_with_classes().await;
+    server.ready().await;
+    let mut http = server.http().await;
+    for (name, class) in [("jobs", "fleet-manager"), ("results", "coordinator")] {
+        http.call("/", "createAgent", &json!({"name": name, "class": class})).await.unwrap().ok();
+    }
+    let config =
+        json!({"maxConcurrentWorkers": 4, "retryBackoff": {"initialMs": 10, "maxMs": 50}, "coordinator": "/results"});
+    http.call("/jobs", "updateConfig", &config).await.unwrap().ok();
+    eventually("the reserve is held", async || disk.reserve() == RESERVE_BYTES).await;
+    let task = |n| json!({"id": format!("t{n}"), "type": "large", "data": RESULT_BYTES});
+    let tasks = json!({"tasks": (0..TASKS).map(task).collect::<Vec<_>>()});
+    let submitted = http.call("/jobs", "submitBatch", &tasks).await.unwrap().ok().json();
+    let which = json!({"batchId": submitted["batchId"]});
+    eventually("some have ended", async || {
+        let status = http.call("/jobs", "getBatchStatus", &which).await.unwrap().ok().json();
+        status["completedTasks"].as_u64().unwrap() > 0
+    })
+    .await;
+    disk.fill();
+    eventually("it says that the disk is full", async || is_full(&mut http).await).await;
+    refused(&http.call("/jobs", "submitBatch", &tasks).await.unwrap());
+
+    disk.empty();
+    server.ready().await;
+    let mut status = json!(null);
+    eventually("the batch ends", async || {
+        status = http.call("/jobs", "getBatchStatus", &which).await.unwrap().ok().json();
+        !status["endedAt"].is_null()
+    })
+    .await;
+    assert_eq!((&status["status"], &status["completedTasks"]), (&json!("completed"), &json!(TASKS)), "{status}");
+    let count =
+        |results: &[Value]| results.iter().map(|result| result["taskId"].to_string()).collect::<BTreeSet<_>>().len();
+    let results = items(&mut http, "/jobs", "getBatchResults", which).await;
+    assert_eq!((results.len() as u64, count(&results) as u64), (TASKS, TASKS), "each has ended once");
+    let whole = |result: &Value| result["result"].as_str().is_some_and(|text| text.len() as u64 == RESULT_BYTES);
+    assert!(results.iter().all(whole));
+    let stats = http.call("/jobs", "getStats", &json!({})).await.unwrap().ok().json();
+    let of = |keys: [&str; 7]| keys.map(|key| stats[key].as_u64().unwrap());
+    let keys =
+        ["totalBatches", "totalTasks", "completedTasks", "failedTasks", "queuedTasks", "runningTasks", "retryingTasks"];
+    assert_eq!(of(keys), [1, TASKS, TASKS, 0, 0, 0, 0], "{stats}");
+    eventually("the coordinator has heard of all", async || {
+        http.call("/results", "getCount", &json!({})).await.unwrap().ok().json() == TASKS
+    })
+    .await;
+    let heard = items(&mut http, "/results", "getResults", json!({})).await;
+    assert_eq!((heard.len() as u64, count(&heard) as u64), (TASKS, TASKS), "it was told of each once");
+    assert_eq!(stats["unreported"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -48,6 +48,11 @@ impl Server {
         Self::launched(classes::command(data)).await
     }
 
+    /// The same, by a command that runs this program.
+    pub(crate) async fn start_with_classes_by(command: Command, data: &Path) -> Self {
+        Self::launched(classes::as_server(command, data)).await
+    }
+
     async fn launched(command: Command) -> Self {
         match Self::launch(command).await {
             Ok(server) => server,

@@ -153,7 +153,7 @@ impl Submitter {
 }
 
 /// Every item of a list.
-async fn items(http: &mut Http, path: &str, method: &str, mut payload: Value) -> Vec<Value> {
+pub(crate) async fn items(http: &mut Http, path: &str, method: &str, mut payload: Value) -> Vec<Value> {
     let mut items = Vec::new();
     payload["limit"] = json!(100);
     loop {

@@ -217,12 +217,26 @@ async fn coordinator_pages_hold_what_was_asked_for_and_go_on() {
     assert_eq!(tasks(&second).0, ["3", "4", "5"]);
     let last = page(json!({"limit": 3, "cursor": tasks(&second).1.unwrap()})).await;
     assert_eq!(tasks(&last), (vec!["6", "7"], None));
-    let exact = page(json!({"limit": 8})).await;
-    assert_eq!(tasks(&exact), (vec!["0", "1", "2", "3", "4", "5", "6", "7"], None));
+    // The newest first: what arrives meanwhile stands before all of them.
+    let newest = page(json!({"limit": 3, "order": "newest"})).await;
+    assert_eq!(tasks(&newest).0, ["7", "6", "5"]);
+    submit(&server, "b", "8", false, json!({})).await;
+    let before = page(json!({"limit": 5, "order": "newest", "cursor": tasks(&newest).1.unwrap()})).await;
+    assert_eq!(tasks(&before), (vec!["4", "3", "2", "1", "0"], None));
+    // A cursor is a place, from which one can go either way.
+    let back = page(json!({"limit": 9, "order": "oldest", "cursor": tasks(&newest).1.unwrap()})).await;
+    assert_eq!(tasks(&back), (vec!["6", "7", "8"], None));
+    for (order, cursor) in [("newest", "0"), ("oldest", "8"), ("oldest", "18446744073709551614")] {
+        assert_eq!(tasks(&page(json!({"order": order, "cursor": cursor})).await), (vec![], None), "{order} {cursor}");
+    }
+    let exact = page(json!({"limit": 9})).await;
+    assert_eq!(tasks(&exact), (vec!["0", "1", "2", "3", "4", "5", "6", "7", "8"], None));
     for (query, text) in [
         (json!({"limit": 0}), "limit is 0; it must be 1 to 1000"),
         (json!({"limit": 1_001}), "limit is 1001; it must be 1 to 1000"),
         (json!({"cursor": "first"}), "cursor: it must be that of a page before"),
+        (json!({"cursor": "18446744073709551615"}), "cursor: it must be that of a page before"),
+        (json!({"order": "first"}), "invalid payload: unknown variant `first`, expected `oldest` or `newest`"),
     ] {
         server.post(&format!("{AT}:getResults")).json(&query).await.fails_saying(400, text, "bad_request");
     }
@@ -328,6 +342,8 @@ async fn coordinator_a_page_costs_what_it_holds() {
     eventually("all arrived", async || server.call(AT, "getCount", json!(null)).await == json!(MANY)).await;
     for (query, found, most) in [
         (json!({"limit": 10}), 10, 40),
+        (json!({"limit": 10, "order": "newest"}), 10, 40),
+        (json!({"workerId": "rare", "limit": 5, "order": "newest", "since": 10_000 + MANY / 2}), 5, 40),
         (json!({"workerId": "rare"}), 10, 40),
         (json!({"taskType": "rare", "success": false}), 10, 40),
         (json!({"workerId": "rare", "taskType": "rare"}), 10, 40),
@@ -438,6 +454,13 @@ fn agrees(world: &World<'_>) -> Result<(), String> {
                     let (wanted, found): (Vec<_>, _) = (wanted.cloned().collect(), walk(world, &query, 3)?);
                     if wanted != found {
                         return Err(format!("{query}: {found:?}, not {wanted:?}"));
+                    }
+                    let mut backwards = query;
+                    backwards["order"] = json!("newest");
+                    let mut found = walk(world, &backwards, 3)?;
+                    found.reverse();
+                    if wanted != found {
+                        return Err(format!("{backwards}: {found:?}, not {wanted:?} backwards"));
                     }
                 }
             }

@@ -1,6 +1,7 @@
 //! FM1 to FM13: the fleet manager over real sockets, with workers in the process. What needs crashes, or workers elsewhere,
 //! stands beside the code, in `src/class/fleet_manager/tests`.
 
+mod deaf;
 mod told;
 
 use std::collections::BTreeSet;
@@ -119,6 +120,41 @@ async fn fm1_fm2_fm3_a_batch_is_done_and_its_results_are_listed_in_pages() {
     }
     let missing = server.post(&format!("{AT}:getBatchStatus")).json(&json!({"batchId": "X"})).await;
     missing.fails(404, "Batch X not found", "not_found");
+}
+
+#[tokio::test]
+async fn fm3_results_come_in_finishing_order_page_by_page_also_while_the_batch_runs() {
+    let server = started(json!({"maxConcurrentWorkers": 4})).await;
+    let gates: Vec<Value> = ["a", "b", "c", "d"].map(|id| task(id, "gate", format!("fm3 {id}"))).into();
+    let batch = submit(&server, gates).await;
+    let page = async |cursor: &Value| {
+        let query = json!({"batchId": batch, "limit": 1, "cursor": cursor});
+        server.call(AT, "getBatchResults", query).await
+    };
+    assert_eq!(page(&Value::Null).await, json!({"items": []}), "none has ended");
+    for (done, id) in ["c", "a", "d"].into_iter().enumerate() {
+        open(&format!("fm3 {id}"));
+        eventually("it is done", async || status(&server, &batch).await["completedTasks"] == done + 1).await;
+    }
+    assert_eq!(status(&server, &batch).await["status"], "processing");
+    let (mut seen, mut cursor) = (Vec::new(), Value::Null);
+    for _ in 0..2 {
+        let mut page = page(&cursor).await;
+        assert_eq!(page["items"].as_array().unwrap().len(), 1);
+        seen.push(page["items"][0]["taskId"].take());
+        cursor = page["cursor"].take();
+    }
+    open("fm3 b");
+    ended(&server, &batch).await;
+    while !cursor.is_null() {
+        let mut page = page(&cursor).await;
+        seen.push(page["items"][0]["taskId"].take());
+        cursor = page["cursor"].take();
+    }
+    assert_eq!(seen, ["c", "a", "d", "b"], "a page goes on where the last one ended, with what has ended since");
+    let times: Vec<u64> =
+        results(&server, &batch).await.iter().map(|result| result["timestamp"].as_u64().unwrap()).collect();
+    assert!(times.is_sorted(), "{times:?}");
 }
 
 #[tokio::test]
@@ -267,6 +303,18 @@ async fn fm9_fm10_counters_survive_a_restart_and_what_ran_is_run_again() {
 }
 
 #[tokio::test]
+async fn fm10_what_an_orderly_stop_cuts_off_is_told_as_interrupted() {
+    let mut server = started(json!({"maxRetries": 0})).await;
+    let batch = submit(&server, vec![task("a", "gate", "never opens at all")]).await;
+    eventually("it runs", async || status(&server, &batch).await["runningTasks"] == 1).await;
+    server.restart();
+    assert_eq!(ended(&server, &batch).await["status"], "failed");
+    let result = &results(&server, &batch).await[0];
+    let told = (&result["error"], &result["attempts"]);
+    assert_eq!(told, (&json!("interrupted: the server was restarted, or its storage failed"), &json!(1)));
+}
+
+#[tokio::test]
 async fn fm1_a_type_that_nobody_handles_waits_seen_as_such_and_fails_in_time() {
     let server = started(json!({})).await;
     let batch = submit(&server, vec![task("a", "alien", 1), task("b", "echo", 2)]).await;
@@ -274,10 +322,17 @@ async fn fm1_a_type_that_nobody_handles_waits_seen_as_such_and_fails_in_time() {
     let state = server.state(AT).await;
     assert_eq!((&state["class"], &state["queued"]), (&json!("fleet-manager"), &json!({"alien": 1})));
     assert_eq!(state["stats"]["unhandled"], json!({"alien": 1}));
+    let told = status(&server, &batch).await["unhandled"].clone();
+    assert_eq!((&told[0]["type"], &told[0]["tasks"], told.as_array().unwrap().len()), (&json!("alien"), &json!(1), 1));
+    eventually("it is told for how long", async || {
+        status(&server, &batch).await["unhandled"][0]["waited"].as_u64().unwrap() > 0
+    })
+    .await;
     let queued = server.call(AT, "listTasks", json!({"batchId": batch, "state": "queued"})).await;
     assert_eq!((&queued["items"][0]["id"], &queued["items"][0]["unhandled"]), (&json!("a"), &json!(true)));
     server.call(AT, "updateConfig", json!({"unhandledTimeout": 1})).await;
     assert_eq!(ended(&server, &batch).await["status"], "partial");
+    assert_eq!(status(&server, &batch).await.get("unhandled"), None);
     let results = results(&server, &batch).await;
     let error = results.iter().find(|result| result["taskId"] == "a").unwrap()["error"].as_str().unwrap().to_owned();
     assert!(error.starts_with("nobody handles tasks of type `alien`; it waited "), "{error}");

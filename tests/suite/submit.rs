@@ -8,7 +8,7 @@ use fleet::server::Builder;
 use fleet::{Class, Error, RawValue, Turn, json as encode, read, unknown_method};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::task::JoinSet;
@@ -218,6 +218,36 @@ async fn batch_status_results_failed_watch_and_cancel() {
     both.failed(2, "the argument '--watch' cannot be used with '--cancel'");
     let unknown = fleet(&["batch", "/jobs", "b2", "--url", &url], &[], b"").await;
     unknown.failed(1, "Batch b2 not found");
+}
+
+/// A real manager, and its URL.
+fn real() -> (Server, String) {
+    let server = Server::configured("[routes]\n\"/jobs\" = \"fleet-manager\"\n");
+    let url = format!("http://{}", server.address());
+    (server, url)
+}
+
+#[tokio::test]
+async fn batch_says_which_types_nobody_handles_while_it_is_watched() {
+    let (server, url) = real();
+    let tasks = lines(&["render", "render", "mail"]);
+    let id = fleet(&["submit", "/jobs", "-", "--url", &url], &[], &tasks).await.stdout.trim().to_owned();
+    let told = "pending: 0 of 3 tasks done, 0 failed; nobody handles `mail` (1 task), `render` (2 tasks)\n";
+    fleet(&["batch", "/jobs", &id, "--url", &url], &[], b"").await.printed(told);
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fleet"));
+    command.args(["batch", "/jobs", &id, "--url", &url, "--watch"]).env_clear().kill_on_drop(true);
+    let mut watching = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(watching.stderr.take().unwrap()).lines();
+    let mut line = async || within("a line", said.next_line()).await.unwrap().unwrap_or_default();
+    assert_eq!(line().await, told.trim_end());
+    // It is told again when that lasts, and no oftener.
+    let longer = "pending: 0 of 3 tasks done, 0 failed; nobody handles `mail` (1 task, for over 5 s), \
+                  `render` (2 tasks, for over 5 s)";
+    assert_eq!(line().await, longer);
+    server.call("/jobs", "cancelBatch", json!({"batchId": id})).await;
+    assert_eq!(line().await, "cancelled: 0 of 3 tasks done, 0 failed");
+    assert_eq!(within("its end", watching.wait()).await.unwrap().code(), Some(1));
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@
 //! N is the number of the arrival, S whether it was a success, W the worker and T the kind of task, each with its length, so
 //! that no name can be taken for another. A query without success is the two lists of it, merged.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -32,6 +34,17 @@ pub(super) struct Query {
     limit: Option<usize>,
     /// Behind this arrival.
     cursor: Option<String>,
+    #[serde(default)]
+    order: Order,
+}
+
+/// Which arrivals come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Order {
+    #[default]
+    Oldest,
+    Newest,
 }
 
 /// A result as it is stored.
@@ -89,12 +102,12 @@ pub(super) fn page(turn: &mut Turn<'_>, query: &Query, arrivals: u64) -> Result<
     if limit == 0 || limit > LIST_ROWS {
         return Err(Error::bad_request(format!("limit is {limit}; it must be 1 to {LIST_ROWS}")));
     }
-    let mut from = query.cursor.as_deref().map_or(Ok(0), behind)?;
+    let mut range = query.range(arrivals)?;
     let since = query.since(turn);
     if since > 0 {
-        from = first_since(turn, since, from, arrivals)?;
+        range.start = first_since(turn, since, &range)?;
     }
-    let places = query.places(turn, from, limit)?;
+    let places = query.places(turn, &range, limit)?;
     let mut page = Page { items: Vec::new(), cursor: None };
     let (mut bytes, mut last) = (0, None);
     for (number, timestamp) in places.found {
@@ -126,20 +139,34 @@ impl Query {
         self.since_ms.map_or(0, ago).max(self.since.unwrap_or(0))
     }
 
-    /// Enough places from a number on for a page, in order.
-    fn places(&self, turn: &mut Turn<'_>, from: u64, limit: usize) -> Result<Places, Error> {
-        let of = |success| list(self.worker_id.as_deref(), self.task_type.as_deref(), success);
-        if let Some(success) = self.success {
-            return Places::read(turn, &of(success), from, limit);
+    /// The arrivals that its cursor leaves, of so many.
+    fn range(&self, arrivals: u64) -> Result<Range<u64>, Error> {
+        let cursor = self.cursor.as_deref().map(number_of).transpose()?;
+        Ok(match (self.order, cursor) {
+            (_, None) => 0..arrivals,
+            (Order::Oldest, Some(last)) => (last + 1).min(arrivals)..arrivals,
+            (Order::Newest, Some(last)) => 0..last.min(arrivals),
+        })
+    }
+
+    /// Enough places of these arrivals for a page, in order.
+    fn places(&self, turn: &mut Turn<'_>, range: &Range<u64>, limit: usize) -> Result<Places, Error> {
+        let mut of = |success| {
+            let list = list(self.worker_id.as_deref(), self.task_type.as_deref(), success);
+            Places::read(turn, &list, range, limit, self.order)
+        };
+        match self.success {
+            Some(success) => of(success),
+            None => Ok(of(true)?.merged(of(false)?, self.order)),
         }
-        let failed = Places::read(turn, &of(false), from, limit)?;
-        Ok(Places::read(turn, &of(true), from, limit)?.merged(failed))
     }
 }
 
 impl Places {
-    fn read(turn: &mut Turn<'_>, list: &str, from: u64, limit: usize) -> Result<Self, Error> {
-        let page = turn.list::<u64>(List::new().prefix(list).start(list.to_owned() + &numbered(from)).limit(limit))?;
+    fn read(turn: &mut Turn<'_>, list: &str, range: &Range<u64>, limit: usize, order: Order) -> Result<Self, Error> {
+        let key = |number| list.to_owned() + &numbered(number);
+        let places = List::new().prefix(list).start(key(range.start)).end(key(range.end)).limit(limit);
+        let page = turn.list::<u64>(if order == Order::Newest { places.reverse() } else { places })?;
         let place = |(key, timestamp): (String, u64)| {
             let number = key.get(list.len()..).and_then(|number| u64::from_str_radix(number, 16).ok());
             number.map(|number| (number, timestamp)).ok_or_else(|| Error::internal(format!("`{key}` is no place")))
@@ -150,20 +177,25 @@ impl Places {
     }
 
     /// Both in order, as far as both are known.
-    fn merged(mut self, other: Self) -> Self {
+    fn merged(mut self, other: Self, order: Order) -> Self {
         self.found.extend(other.found);
         self.found.sort_unstable();
-        self.ends = self.ends.into_iter().chain(other.ends).min();
+        let ends = self.ends.into_iter().chain(other.ends);
+        self.ends = if order == Order::Newest { ends.max() } else { ends.min() };
+        if order == Order::Newest {
+            self.found.reverse();
+        }
         if let Some(end) = self.ends {
-            self.found.retain(|(number, _)| *number <= end);
+            let is_known = |number| if order == Order::Newest { number >= end } else { number <= end };
+            self.found.retain(|(number, _)| is_known(*number));
         }
         self
     }
 }
 
-/// The first arrival that had one of this timestamp or later before or at it: none before is asked for.
-fn first_since(turn: &mut Turn<'_>, since: u64, from: u64, arrivals: u64) -> Result<u64, Error> {
-    let (mut low, mut high) = (from, arrivals.max(from));
+/// The first of these arrivals that had one of this timestamp or later before or at it: none before is asked for.
+fn first_since(turn: &mut Turn<'_>, since: u64, range: &Range<u64>) -> Result<u64, Error> {
+    let (mut low, mut high) = (range.start, range.end);
     while low < high {
         let middle = low + (high - low) / 2;
         // What was cleared is older than all that came later.
@@ -173,10 +205,10 @@ fn first_since(turn: &mut Turn<'_>, since: u64, from: u64, arrivals: u64) -> Res
     Ok(low)
 }
 
-/// Where a page goes on.
-fn behind(cursor: &str) -> Result<u64, Error> {
-    let bad = || Error::bad_request("cursor: it must be that of a page before");
-    cursor.parse().ok().and_then(|number: u64| number.checked_add(1)).ok_or_else(bad)
+/// The last arrival of the page that a cursor is of.
+fn number_of(cursor: &str) -> Result<u64, Error> {
+    let number = cursor.parse().ok().filter(|number| *number < u64::MAX);
+    number.ok_or_else(|| Error::bad_request("cursor: it must be that of a page before"))
 }
 
 /// What every key of a list begins with.

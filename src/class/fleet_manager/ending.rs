@@ -12,7 +12,6 @@ use super::task::{Attempt, Ending, Executor, Next, Task, TaskResult};
 use crate::limits::{ASSIGN_MS, NO_ROOM_MS, TASK_BYTES, TASK_ERROR_BYTES};
 use crate::object::{Ask, Error, Replied, Turn, read};
 use crate::path::ObjectPath;
-use crate::protocol::Code;
 
 /// What a question of a manager was about.
 #[derive(Debug, Serialize, Deserialize)]
@@ -71,10 +70,10 @@ impl FleetManager {
                 Ok(Answer { result }) => Ending::Done(result.map_or("null", RawValue::get).into()),
                 Err(error) => Ending::Failed(format!("the worker's answer cannot be read: {error}").into()),
             },
-            Err(error) if had_no_room(error) => Ending::NoRoom,
+            Err(error) if error.never_began() => Ending::NoRoom,
             // The next start ends it as interrupted; a retry now would be cut off as well.
-            Err(error) if error.message().starts_with("the server is stopping") => return Ok(()),
-            Err(error) if error.message().starts_with("timed out") => {
+            Err(error) if error.is_stopping() => return Ok(()),
+            Err(error) if error.is_timeout() => {
                 self.stop(turn, token)?;
                 Ending::Failed(timed_out(timeout))
             }
@@ -265,12 +264,6 @@ struct CancelTasks<'a> {
 pub(super) fn cancel_tokens(turn: &mut Turn<'_>, worker: &ObjectPath, tokens: &[&str]) -> Result<(), Error> {
     let ask = Ask::new().in_memory().timeout(ASSIGN_MS).note(&Note::Nothing);
     turn.call(worker, "cancelTasks", &CancelTasks { tokens }, ask).map(drop)
-}
-
-/// Whether a worker was refused before it began, rather than by what it ran.
-fn had_no_room(error: &Error) -> bool {
-    let refused = |text: &&str| error.message().starts_with(text);
-    error.code() == Code::Overloaded && ["jobs limit reached", "overloaded: "].iter().any(refused)
 }
 
 pub(super) fn timed_out(timeout: u64) -> Box<str> {

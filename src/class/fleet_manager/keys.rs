@@ -151,6 +151,13 @@ pub(super) fn latency(kind: &str) -> String {
     format!("{LATENCY}{}", escaped(kind))
 }
 
+/// The type whose latencies a key is of.
+pub(super) fn kind_of_latency(key: &str) -> String {
+    let escaped = key.strip_prefix(LATENCY).unwrap_or(key);
+    // In what is escaped each `%` begins one of these two, so that neither is found where it is not meant.
+    escaped.replace("%2F", "/").replace("%25", "%")
+}
+
 /// A type as a part of a key.
 fn escaped(kind: &str) -> Cow<'_, str> {
     if kind.contains(['/', '%']) { kind.replace('%', "%25").replace('/', "%2F").into() } else { kind.into() }
@@ -207,6 +214,11 @@ mod tests {
         fn fm5_queues_of_two_types_never_mix(a in ".{1,8}", b in ".{1,8}") {
             prop_assume!(a != b);
             prop_assert!(!queue(&a).starts_with(&queue(&b)));
+        }
+
+        #[test]
+        fn fm9_the_type_of_a_latency_is_read_as_it_was_written(kind in "[%/2F5a]{1,12}|.{1,8}") {
+            prop_assert_eq!(kind_of_latency(&latency(&kind)), kind);
         }
 
         #[test]

@@ -13,6 +13,7 @@ use super::dispatch::raw;
 use super::keys;
 use super::latency::{Latency, Percentiles};
 use super::progress::View;
+use super::reads::{Ask, cursor, fields};
 use super::task::Executor;
 use crate::limits::{LIST_ROWS, STATE_BATCHES, STATE_WORKERS};
 use crate::object::{Class, Error, List, Turn, json};
@@ -38,7 +39,8 @@ struct WorkerView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     types: Option<&'a BTreeSet<Box<str>>>,
     sessions: u64,
-    current_tasks: usize,
+    /// Ids of tasks, as the connection itself tells them: all workers together have no more than the manager runs at once.
+    current_tasks: Vec<&'a str>,
     last_connected_at: u64,
     last_disconnected_at: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,6 +83,8 @@ struct Overview<'a> {
 #[derive(Serialize)]
 struct Workers<'a> {
     workers: Vec<WorkerView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
 }
 
 impl FleetManager {
@@ -152,28 +156,33 @@ impl FleetManager {
         Ok(workers)
     }
 
-    /// All connected workers that are known, without waking any.
-    pub(super) fn worker_status(&mut self, turn: &mut Turn<'_>) -> Result<Vec<u8>, Error> {
-        let mut rows: Vec<(String, Worker)> = Vec::new();
-        let mut list = List::new();
-        loop {
-            let page = turn.list::<Worker>(list.prefix(keys::WORKER).limit(LIST_ROWS))?;
+    /// The connected workers that are known, all of them unless a page is asked for, without waking any.
+    pub(super) fn worker_status(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
+        let ask: Ask = fields(payload)?;
+        let (mut rows, mut list) = (Vec::new(), ask.list(keys::WORKER)?);
+        let after = loop {
+            let page = turn.list::<Worker>(list)?;
             rows.extend(page.items);
-            let Some(cursor) = page.cursor else { break };
-            list = List::new().after(cursor);
-        }
+            match page.cursor {
+                Some(after) if !ask.is_of_a_page() => {
+                    list = List::new().prefix(keys::WORKER).limit(LIST_ROWS).after(after);
+                }
+                after => break after,
+            }
+        };
         let workers = rows.iter().map(|(key, worker)| self.worker_view(&key[keys::WORKER.len()..], worker));
-        json(&Workers { workers: workers.collect::<Result<_, _>>()? })
+        json(&Workers { workers: workers.collect::<Result<_, _>>()?, cursor: cursor(keys::WORKER, after) })
     }
 
-    fn worker_view<'a>(&self, id: &'a str, worker: &'a Worker) -> Result<WorkerView<'a>, Error> {
+    fn worker_view<'a>(&'a self, id: &'a str, worker: &'a Worker) -> Result<WorkerView<'a>, Error> {
+        let attempts = self.memory.connections.tokens(id).filter_map(|token| self.memory.attempts.get(token));
         Ok(WorkerView {
             id,
             connected: self.memory.connections.contains(id),
             capacity: worker.capacity,
             types: worker.types.as_ref(),
             sessions: worker.sessions,
-            current_tasks: self.memory.connections.tokens(id).count(),
+            current_tasks: attempts.map(|running| &*running.task).collect(),
             last_connected_at: worker.ready_at,
             last_disconnected_at: worker.gone_at,
             metrics: worker.metrics.as_deref().map(raw).transpose()?,
@@ -182,9 +191,9 @@ impl FleetManager {
     }
 }
 
-/// Percentiles by type, as the type stands in its key.
+/// Percentiles by type.
 fn latency(turn: &mut Turn<'_>) -> Result<BTreeMap<String, Percentiles>, Error> {
     let page = turn.list::<Latency>(List::new().prefix(keys::LATENCY).limit(LIST_ROWS))?;
-    let told = page.items.iter().map(|(key, latency)| (key[keys::LATENCY.len()..].to_owned(), latency.percentiles()));
+    let told = page.items.iter().map(|(key, latency)| (keys::kind_of_latency(key), latency.percentiles()));
     Ok(told.collect())
 }

@@ -12,7 +12,7 @@ use super::memory::Running;
 use super::progress::View;
 use super::sweep::rows_of_batch;
 use super::task::{Task, TaskResult};
-use crate::limits::{PAGE_ITEMS, PAGE_ITEMS_DEFAULT};
+use crate::limits::{LIST_ROWS, PAGE_ITEMS, PAGE_ITEMS_DEFAULT, PAGE_LISTS, UNHANDLED_SHOWN};
 use crate::object::{Error, List, Turn, json, read};
 
 /// A payload that names a batch.
@@ -25,7 +25,7 @@ pub(super) struct BatchId {
 /// A payload that asks for a page.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", expecting = "an object")]
-struct Ask {
+pub(super) struct Ask {
     #[serde(default)]
     batch_id: Option<String>,
     #[serde(default)]
@@ -52,6 +52,24 @@ struct Page<T> {
     items: Vec<T>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
+}
+
+/// A batch as it is told to whoever asks for it alone.
+#[derive(Serialize)]
+struct BatchView<'a> {
+    #[serde(flatten)]
+    view: View<'a>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unhandled: Vec<Unhandled<'a>>,
+}
+
+/// Tasks that wait for somebody who handles their type.
+#[derive(Serialize)]
+struct Unhandled<'a> {
+    r#type: &'a str,
+    tasks: u64,
+    /// For how long nobody has, in milliseconds.
+    waited: u64,
 }
 
 /// A result as it is told.
@@ -154,8 +172,13 @@ impl Ask {
         Ok(limit)
     }
 
+    /// Whether it says which page, and of how many items.
+    pub(super) fn is_of_a_page(&self) -> bool {
+        self.limit.is_some() || self.cursor.is_some()
+    }
+
     /// Rows under a prefix from its cursor on, which is what follows the prefix.
-    fn list(&self, prefix: &str) -> Result<List, Error> {
+    pub(super) fn list(&self, prefix: &str) -> Result<List, Error> {
         let list = List::new().prefix(prefix).limit(self.limit()?);
         Ok(match &self.cursor {
             Some(cursor) => list.after(format!("{prefix}{cursor}")),
@@ -164,8 +187,47 @@ impl Ask {
     }
 }
 
+/// Rows of a list, and where it goes on.
+struct Found<T> {
+    rows: Vec<(String, T)>,
+    after: Option<String>,
+}
+
+impl Ask {
+    /// A page of those rows under a prefix that are wanted, however many others lie between: it is full unless there are no
+    /// more, or as many were looked at as one call may look at.
+    fn search<T: DeserializeOwned>(
+        &self,
+        turn: &mut Turn<'_>,
+        prefix: &str,
+        wanted: impl Fn(&str, &T) -> bool,
+    ) -> Result<Found<T>, Error> {
+        let limit = self.limit()?;
+        let mut list = self.list(prefix)?;
+        let mut found = Found { rows: Vec::new(), after: None };
+        // The first list is as long as the page, which is enough if nothing lies between.
+        let mut length = limit;
+        for _ in 0..PAGE_LISTS {
+            let page = turn.list::<T>(list)?;
+            let is_cut = page.items.len() < length;
+            for (key, row) in page.items.into_iter().filter(|(key, row)| wanted(key, row)) {
+                if found.rows.len() == limit {
+                    found.after = found.rows.last().map(|(key, _)| key.clone());
+                    return Ok(found);
+                }
+                found.rows.push((key, row));
+            }
+            found.after = page.cursor;
+            let Some(after) = found.after.as_ref().filter(|_| !is_cut && found.rows.len() < limit) else { break };
+            length = LIST_ROWS;
+            list = List::new().prefix(prefix).limit(length).after(after.clone());
+        }
+        Ok(found)
+    }
+}
+
 /// A page's cursor without what all its keys begin with.
-fn cursor(prefix: &str, key: Option<String>) -> Option<String> {
+pub(super) fn cursor(prefix: &str, key: Option<String>) -> Option<String> {
     key.and_then(|key| key.strip_prefix(prefix).map(str::to_owned))
 }
 
@@ -180,8 +242,23 @@ pub(super) fn fields<T: DeserializeOwned>(payload: &RawValue) -> Result<T, Error
 impl FleetManager {
     pub(super) fn batch_status(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
         let BatchId { batch_id } = fields(payload)?;
-        let held = self.known(turn, &batch_id)?;
-        json(&View::of(&batch_id, &held.value))
+        let batch = self.known(turn, &batch_id)?.value.clone();
+        let unhandled = if batch.ended_at.is_none() { self.unhandled(turn, &batch) } else { Vec::new() };
+        json(&BatchView { view: View::of(&batch_id, &batch), unhandled })
+    }
+
+    /// The types of a batch that nobody handles, those that have waited longest first.
+    fn unhandled<'a>(&self, turn: &mut Turn<'_>, batch: &'a Batch) -> Vec<Unhandled<'a>> {
+        let now = turn.now();
+        let of_type = |(kind, tasks): (&'a Box<str>, &u64)| {
+            let since = self.books.unhandled.get(kind).map_or(now, |since| batch.submitted_at.max(*since));
+            Unhandled { r#type: kind, tasks: *tasks, waited: now.saturating_sub(since) }
+        };
+        let mut unhandled: Vec<_> =
+            batch.queued.iter().filter(|(kind, _)| !self.is_handled(turn, kind)).map(of_type).collect();
+        unhandled.sort_by_key(|unhandled| std::cmp::Reverse(unhandled.waited));
+        unhandled.truncate(UNHANDLED_SHOWN);
+        unhandled
     }
 
     pub(super) fn batch_results(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
@@ -199,6 +276,8 @@ impl FleetManager {
         list_failed(turn, &ask)
     }
 
+    /// The tasks of a batch in one state. Where those lie among others, what is looked at for a page has a bound: behind that
+    /// the page is short, even empty, and has a cursor.
     pub(super) fn list_tasks(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
         let ask: Ask = fields(payload)?;
         ask.limit()?;
@@ -284,10 +363,9 @@ pub(super) fn list_batches(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Ve
 
 fn list_completed(turn: &mut Turn<'_>, ask: &Ask) -> Result<Vec<u8>, Error> {
     let prefix = keys::results(ask.batch()?);
-    let page = turn.list::<TaskResult>(ask.list(&prefix)?)?;
-    let done = page.items.iter().filter(|(_, result)| result.success);
-    let items = done.map(|(_, result)| ResultView::of(result)).collect::<Result<_, _>>()?;
-    json(&Page { items, cursor: cursor(&prefix, page.cursor) })
+    let found = ask.search::<TaskResult>(turn, &prefix, |_, result| result.success)?;
+    let items = found.rows.iter().map(|(_, result)| ResultView::of(result)).collect::<Result<_, _>>()?;
+    json(&Page { items, cursor: cursor(&prefix, found.after) })
 }
 
 fn list_failed(turn: &mut Turn<'_>, ask: &Ask) -> Result<Vec<u8>, Error> {
@@ -297,11 +375,11 @@ fn list_failed(turn: &mut Turn<'_>, ask: &Ask) -> Result<Vec<u8>, Error> {
     json(&Page { items, cursor: cursor(&prefix, page.cursor) })
 }
 
-/// The tasks of a batch that wait for a retry. They lie among those of others: a page looks at so many, and may have fewer.
+/// The tasks of a batch that wait for a retry. They lie among those of others.
 fn list_retrying(turn: &mut Turn<'_>, ask: &Ask) -> Result<Vec<u8>, Error> {
     let batch = ask.batch()?;
-    let page = turn.list::<Task>(ask.list(keys::RETRY)?)?;
-    let own = page.items.iter().filter(|(_, task)| &*task.batch == batch);
-    let items = own.map(|(key, task)| Ok(TaskView { due: Some(keys::due_of(key)), ..TaskView::of(task)? }));
-    json(&Page { items: items.collect::<Result<_, Error>>()?, cursor: cursor(keys::RETRY, page.cursor) })
+    let found = ask.search::<Task>(turn, keys::RETRY, |_, task| &*task.batch == batch)?;
+    let items =
+        found.rows.iter().map(|(key, task)| Ok(TaskView { due: Some(keys::due_of(key)), ..TaskView::of(task)? }));
+    json(&Page { items: items.collect::<Result<_, Error>>()?, cursor: cursor(keys::RETRY, found.after) })
 }

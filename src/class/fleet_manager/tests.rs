@@ -3,6 +3,8 @@
 mod books;
 mod cast;
 mod connected;
+mod endings;
+mod pages;
 
 use serde_json::{Value, json};
 

@@ -302,7 +302,7 @@ impl Turn<'_> {
         let just_now = self.draft.said.deferred.is_some_and(|(deferred, _)| deferred == id);
         let owed = just_now || self.namespace.deferred.contains(self.path, id);
         if owed {
-            self.draft.effects.push(Effect::Errand(Errand::Pay(id, result)));
+            self.draft.effects.push(Effect::Errand(Errand::Pay(id, result.map_err(Error::of_deferred))));
         }
         owed
     }
@@ -311,7 +311,7 @@ impl Turn<'_> {
         let asked = self.draft.said.asked.iter().filter(|question| question.waiting.job).count();
         if self.stored.pending.jobs() + asked >= JOBS_PER_OBJECT {
             let text = format!("jobs limit reached: {} has {JOBS_PER_OBJECT} under way; the limit is that", self.path);
-            return Err(Error::new(Code::Overloaded, text));
+            return Err(Error::refused(Code::Overloaded, text));
         }
         let place = self.namespace.jobs.place()?;
         self.count_errand()?;

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use crate::object::{Ask, Class, Error, Replied, Turn, read, unknown_method};
 use crate::path::ObjectName;
+use crate::protocol::Code;
 
 /// Submits batches to its child `m`, remembers those that were answered, and cancels them.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -61,7 +63,8 @@ impl Class for User {
     }
 }
 
-/// A worker in this process. What it does is in the data: `{"do": "ok" | "fail" | "flaky" | "hang", "times"?}`.
+/// A worker in this process. What it does is in the data:
+/// `{"do": "ok" | "fail" | "flaky" | "hang" | "full" | "say", "times"?, "text"?}`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Hand;
 
@@ -76,7 +79,13 @@ struct Deed {
     r#do: String,
     #[serde(default)]
     times: u32,
+    /// What it fails with.
+    #[serde(default)]
+    text: String,
 }
+
+/// How often a worker of this process found no room, by the text of its task.
+static REFUSED: Mutex<BTreeMap<String, u32>> = Mutex::new(BTreeMap::new());
 
 impl Class for Hand {
     const NAME: &'static str = "worker";
@@ -92,6 +101,15 @@ impl Class for Hand {
             "flaky" if attempt > data.times => {}
             // Nobody will answer.
             "hang" => drop(turn.defer_for(86_400_000)?),
+            "full" => {
+                let mut refused = REFUSED.lock();
+                let refused = refused.entry(data.text).or_default();
+                *refused += 1;
+                if *refused <= data.times {
+                    return Err(Error::refused(Code::Overloaded, "no room"));
+                }
+            }
+            "say" => return Err(Error::new(Code::Overloaded, data.text)),
             _ => return Err(Error::conflict("on purpose")),
         }
         Ok(br#"{"result":"done"}"#.to_vec())

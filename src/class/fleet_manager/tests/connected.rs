@@ -219,6 +219,67 @@ fn wc4_the_status_has_every_worker_and_its_latest_metrics() {
 }
 
 #[test]
+fn wc4_the_status_has_all_workers_or_a_page_of_them() {
+    begun()
+        .step(up(C1, 2))
+        .step(up(C2, 3))
+        .step(soon())
+        .check(|world| {
+            let page = |query: Value| world.call(MANAGER, "status", query);
+            let ids = |page: &Value| -> Vec<String> {
+                page["workers"].as_array().into_iter().flatten().map(|worker| worker["id"].to_string()).collect()
+            };
+            let all = page(Value::Null)?;
+            same("all", &(ids(&all).len(), all.get("cursor")), &(2, None))?;
+            let first = page(json!({"limit": 1}))?;
+            let last = page(json!({"limit": 1, "cursor": first["cursor"]}))?;
+            same("pages", &[ids(&first), ids(&last)].concat(), &ids(&all))?;
+            same("the end", &last.get("cursor"), &None)
+        })
+        .run();
+}
+
+#[test]
+fn wc4_the_status_names_the_tasks_of_a_worker_as_its_own_status_does() {
+    let current = |world: &World<'_>| {
+        let workers = world.call(MANAGER, "status", ())?;
+        let mut tasks: Vec<Value> = workers["workers"][0]["currentTasks"].as_array().cloned().ok_or("no list")?;
+        tasks.sort_by_key(Value::to_string);
+        Ok::<_, String>(tasks)
+    };
+    let with_tasks = || begun().step(up(C1, 2)).step(soon()).step(ext(3)).step(soon());
+    with_tasks().check(move |world| same("its tasks", &current(world)?, &vec![json!("t0"), json!("t1")])).run();
+    with_tasks()
+        .step(Step::call(C1, "down", json!({})))
+        .step(soon())
+        .check(move |world| same("when it is away", &current(world)?, &Vec::new()))
+        .run();
+}
+
+#[test]
+fn fm9_latencies_are_told_by_the_types_as_they_were_submitted() {
+    const KINDS: [&str; 3] = ["50%", "a%2Fb", "a/b"];
+    let finish = |simulation: Simulation| simulation.step(Step::call(C1, "finish", json!({}))).step(soon());
+    let task = |kind: &&str| json!({"id": kind, "type": kind});
+    let begun = begun()
+        .step(Step::call(C1, "up", json!({"capacity": 9, "types": KINDS, "sessions": 1})))
+        .step(soon())
+        .step(submit(&json!({"tasks": KINDS.iter().map(task).collect::<Vec<_>>()})))
+        .step(soon());
+    KINDS
+        .iter()
+        .fold(begun, |simulation, _| finish(simulation))
+        .check(|world| {
+            let stats = world.call(MANAGER, "getStats", ())?;
+            let latency = stats["latency"].as_object().ok_or("no latencies")?;
+            let counts: Vec<_> =
+                latency.iter().map(|(kind, latency)| (kind.as_str(), number(latency, "count"))).collect();
+            same("latencies", &counts, &KINDS.map(|kind| (kind, 1)).to_vec())
+        })
+        .run();
+}
+
+#[test]
 fn wc5_how_far_a_task_is_can_be_seen_and_the_newest_word_counts() {
     begun()
         .step(up(C1, 2))
