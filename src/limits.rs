@@ -182,6 +182,10 @@ pub const AUTH_TIME_MS: u64 = 5_000;
 pub const REPORTS: usize = 2_000;
 /// The same in bytes.
 pub const REPORT_BYTES: usize = 64 << 20;
+/// Results that a manager is told of at once, so that its turn stays short: each is a few rows, and is followed by a new task.
+pub const RESULTS_TOLD: usize = 100;
+/// Bytes of what a worker's connection tells its manager at once, unless a single piece of it is larger: half a message.
+pub const REPORT_QUESTION_BYTES: usize = MESSAGE_BYTES / 2;
 /// How long a manager may take to answer what it is told of a worker, in ms.
 pub const REPORT_MS: u64 = 30_000;
 /// Wait before a manager is told again what it did not take, in ms.

@@ -189,7 +189,7 @@ impl FleetManager {
             "workerReady" => self.worker_ready(turn, payload),
             "workerHeartbeat" => self.worker_heartbeat(turn, payload),
             "workerProgress" => self.worker_progress(turn, payload),
-            "workerResult" => self.worker_result(turn, payload),
+            "workerResults" => self.worker_results(turn, payload),
             "workerGone" => self.worker_gone(turn),
             other => Err(unknown_method(other)),
         }
