@@ -337,6 +337,10 @@ pub const WORKER_TYPES: usize = 256;
 pub const LEASE_MS: u64 = 3_600_000;
 /// How long a connected worker has to say that it takes a task, in ms.
 pub const ASSIGN_MS: u64 = 5_000;
+/// Tasks that a connected worker is given in one call: their tokens are noted with it, in less than [`NOTE_BYTES`].
+pub const ASSIGN_TASKS: usize = 100;
+/// Bytes of the same, unless a single one is larger: half a message.
+pub const ASSIGN_BYTES: usize = MESSAGE_BYTES / 2;
 /// How long after its deadline an attempt in this process is given up of which no answer came, in ms: it was lost.
 pub const ATTEMPT_GRACE_MS: u64 = 5_000;
 /// Wait before a task is handed out again for which there was no room, in ms.
