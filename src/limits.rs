@@ -171,6 +171,8 @@ pub const CLOSE_REASON_BYTES: usize = 123;
 pub const SOCKET_FLUSH_BYTES: usize = 64 << 10;
 /// Read buffer of a socket, in bytes: it stays resident while the socket is idle.
 pub const SOCKET_READ_BYTES: usize = 1 << 10;
+/// What is read of a socket at once, in bytes; what is not taken at once stays with it.
+pub const SOCKET_AHEAD_BYTES: usize = 16 << 10;
 /// A socket whose peer takes nothing for this long is closed.
 pub const SOCKET_WRITE_STALL: Duration = Duration::from_secs(30);
 /// How long a close frame waits for the peer's own.
@@ -249,6 +251,8 @@ pub const LIST_ROWS: usize = 1_000;
 pub const LIST_BYTES: usize = 16 << 20;
 /// Rows that an object keeps in memory beside those that are not durable yet.
 pub const ROW_CACHE_BYTES: usize = 1 << 20;
+/// Gaps between the stored keys of one object that are remembered.
+pub const KEY_GAPS: usize = 8;
 /// Rows that are read when an object wakes.
 pub const PREFETCH_ROWS: usize = 100;
 /// Values that are read when an object wakes.
@@ -357,6 +361,8 @@ pub const WHOLE_BATCH_TASKS: usize = 16_000;
 pub const STAGINGS: usize = 16;
 /// Bytes of such batches, which are held in memory meanwhile.
 pub const STAGING_BYTES: usize = 512 << 20;
+/// Answers of workers that one turn of a manager takes: its books are written once for all of them.
+pub const ANSWERS: usize = 32;
 /// Ranks of waiting tasks that are read at once, for each type.
 pub const WINDOW_RANKS: usize = 256;
 /// Places in the queue that are jumped to in one turn, over tasks that must not run.

@@ -50,6 +50,7 @@ mod errand;
 mod error;
 mod event;
 mod faults;
+mod gaps;
 mod handle;
 mod idle;
 mod inbox;

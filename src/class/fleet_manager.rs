@@ -50,7 +50,7 @@ use serde_json::value::RawValue;
 use self::batch::{Batch, Step};
 use self::config::Config;
 use self::memory::{Held, Memory};
-use crate::limits::{BATCH_BODY_BYTES, BATCHES_HELD, MANAGER_BYTES};
+use crate::limits::{ANSWERS, BATCH_BODY_BYTES, BATCHES_HELD, MANAGER_BYTES};
 use crate::object::{Class, Error, Replied, SocketId, Turn, json, unknown_method};
 use crate::protocol::{self, Change, Code, Frame, Message};
 
@@ -97,6 +97,7 @@ impl Class for FleetManager {
     const CHILDREN: Option<&'static str> = Some("worker-connection");
     const STORAGE_BYTES: Option<u64> = Some(MANAGER_BYTES);
     const BODY_BYTES: Option<usize> = Some(BATCH_BODY_BYTES);
+    const REPLIES: usize = ANSWERS;
 
     fn activate(&mut self, turn: &mut Turn<'_>) -> Result<(), Error> {
         self.renew(turn)
@@ -122,9 +123,9 @@ impl Class for FleetManager {
         }
     }
 
-    fn replied(&mut self, turn: &mut Turn<'_>, reply: &Replied<'_>) -> Result<(), Error> {
+    fn replied_all(&mut self, turn: &mut Turn<'_>, replies: &[Replied<'_>]) -> Result<(), Error> {
         self.recall(turn)?;
-        self.answered(turn, reply)?;
+        replies.iter().try_for_each(|reply| self.answered(turn, reply))?;
         self.settle(turn)
     }
 

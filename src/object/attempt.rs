@@ -91,7 +91,7 @@ impl Inner {
         live.definition.observe(now - run.now, &input);
         live.tally.turn(now - run.now);
         if is_event {
-            live.tally.event();
+            live.tally.events(input.events());
         }
         run.now = now;
         let mut draft = turn.draft;

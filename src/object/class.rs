@@ -56,6 +56,11 @@ pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
     /// Bytes that one object may store; by default what the server is configured for.
     const STORAGE_BYTES: Option<u64> = None;
 
+    /// How many answers to questions in memory ([`Ask::in_memory`](super::Ask::in_memory)) one turn takes at most, if as
+    /// many are there. More than one is for a class that waits for many at a time, whose turns end with work that can be
+    /// done once for all of them: see [`Class::replied_all`].
+    const REPLIES: usize = 1;
+
     /// Whether objects of the class live in memory alone: nothing of them is ever written, so they cost no commit, are on no
     /// list, and are gone after a restart. The value lives as long as it is in memory: until [`Turn::hibernate`], 10 s
     /// without an event, a panic, or a deletion; but while it waits for an answer or owes one, it stays. All its questions
@@ -148,6 +153,14 @@ pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
     fn replied(&mut self, turn: &mut Turn<'_>, reply: &Replied<'_>) -> Result<(), Error> {
         let _ = (turn, reply);
         Ok(())
+    }
+
+    /// Up to [`Class::REPLIES`] answers, in the order in which they came; by default each goes to [`Class::replied`].
+    ///
+    /// # Errors
+    /// Whatever the class finds wrong: the turn is dropped, and each of the answers comes again in a turn of its own.
+    fn replied_all(&mut self, turn: &mut Turn<'_>, replies: &[Replied<'_>]) -> Result<(), Error> {
+        replies.iter().try_for_each(|reply| self.replied(turn, reply))
     }
 
     /// A socket has joined; [`Turn::upgrade`] is the request that opened it.

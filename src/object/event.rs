@@ -33,6 +33,9 @@ pub enum Caller {
 /// The answer to a request, and the write set that must be durable before anyone sees it.
 pub(crate) type Reply<T> = oneshot::Sender<(Seq, Result<T, Error>)>;
 
+/// The number of a question, and its answer.
+pub(crate) type Answered = (u64, Result<Vec<u8>, Error>);
+
 /// One event.
 pub(crate) enum Event {
     /// A method called over HTTP or by another object.
@@ -56,8 +59,8 @@ pub(crate) enum Event {
     /// Durable messages wait; at most one such event does. The place among those that are told at once, if it has one, is
     /// given back when it is handled.
     Inbox(Option<OwnedSemaphorePermit>),
-    /// The answer to what the object has asked for.
-    Replied { id: u64, result: Result<Vec<u8>, Error> },
+    /// Answers to what the object has asked for, by the numbers of the questions.
+    Replied(Vec<Answered>),
     /// Answers are due that nobody else will give.
     Overdue,
     /// Something is due; the place among those that are woken at once is given back when it is handled.
@@ -79,7 +82,7 @@ impl Event {
             Self::Open(..)
             | Self::Close(..)
             | Self::Inbox(_)
-            | Self::Replied { .. }
+            | Self::Replied(_)
             | Self::Overdue
             | Self::Wake(_)
             | Self::Delete { .. } => Room::Reserved,
@@ -99,7 +102,7 @@ impl Event {
             | Self::Tell { .. } => true,
             // Of the first four it is found out first whether there is anything for the class.
             Self::Inbox(_)
-            | Self::Replied { .. }
+            | Self::Replied(_)
             | Self::Overdue
             | Self::Wake(_)
             | Self::Forward(_)
@@ -127,7 +130,7 @@ impl Event {
             | Self::Close(..)
             | Self::Forward(_)
             | Self::Tell { .. }
-            | Self::Replied { .. }
+            | Self::Replied(_)
             | Self::Overdue
             | Self::Wake(_) => return None,
         })

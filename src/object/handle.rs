@@ -75,7 +75,7 @@ impl Inner {
                 self.read_inbox(slot, body, run);
                 drop(place);
             }
-            Event::Replied { id, result } => self.replied(slot, body, run, id, result.as_deref().map_err(Clone::clone)),
+            Event::Replied(answers) => self.replied(slot, body, run, answers),
             Event::Overdue => self.answer_overdue(slot, body, run),
             Event::Wake(place) => self.wake(slot, body, run, place),
             Event::Forward(frame) => run.effects.push(Effect::Sockets(body.sockets.all().to_vec(), frame)),

@@ -27,7 +27,7 @@ pub(crate) enum Input<'a> {
     Message(&'a RawValue),
     Alarm { retry: u32 },
     Scheduled(&'a str),
-    Replied(&'a Replied<'a>),
+    Replied(&'a [Replied<'a>]),
     Open(SocketId, Option<&'a http::Request<()>>),
     Frame(SocketId, &'a Frame),
     Close(SocketId, &'a Closed),
@@ -43,6 +43,14 @@ pub(crate) enum Output {
 }
 
 impl Input<'_> {
+    /// How many events it is.
+    pub(crate) fn events(&self) -> u64 {
+        match self {
+            Self::Replied(replies) => replies.len() as u64,
+            _ => 1,
+        }
+    }
+
     /// What to call it in a log.
     pub(crate) fn name(&self) -> &str {
         match self {
@@ -82,7 +90,7 @@ impl<C: Class> Instance for C {
             Input::Message(message) => self.message(turn, message).map(nothing),
             Input::Alarm { retry } => self.alarm(turn, retry).map(nothing),
             Input::Scheduled(name) => self.scheduled(turn, name).map(nothing),
-            Input::Replied(reply) => self.replied(turn, reply).map(nothing),
+            Input::Replied(replies) => self.replied_all(turn, replies).map(nothing),
             Input::Open(socket, _) => self.websocket_open(turn, socket).map(nothing),
             Input::Frame(socket, frame) => self.websocket_message(turn, socket, frame).map(nothing),
             Input::Close(socket, closed) => self.websocket_close(turn, socket, closed).map(nothing),
@@ -105,6 +113,7 @@ pub(crate) struct Definition {
     pub(crate) children: Option<&'static str>,
     pub(crate) storage_bytes: Option<u64>,
     pub(crate) body_bytes: Option<usize>,
+    pub(crate) replies: usize,
     pub(crate) in_memory: bool,
     pub(crate) tells_state: bool,
     make: Make,
@@ -127,6 +136,7 @@ impl Definition {
             children: C::CHILDREN,
             storage_bytes: C::STORAGE_BYTES,
             body_bytes: C::BODY_BYTES,
+            replies: C::REPLIES,
             in_memory: C::IN_MEMORY,
             tells_state: C::TELLS_STATE,
             make: |saved| match saved {

@@ -2,7 +2,7 @@
 //! the other side, when its time is up, or, after a restart, with `interrupted`. Those that are asked in memory are none:
 //! they go with the memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::class::Replied;
 use super::commit::Run;
 use super::deferred::Asker;
 use super::errand::Errand;
-use super::event::{Caller, Effect, Event};
+use super::event::{Answered, Caller, Effect, Event};
 use super::handle::json_of;
 use super::instance::Input;
 use super::namespace::{Inner, Slot};
@@ -233,16 +233,16 @@ impl Inner {
         }
     }
 
-    /// An answer came. Only the first one to a question counts.
+    /// Answers came. Only the first one to a question counts.
     pub(super) fn replied(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
         body: &mut Body,
         run: &mut Run,
-        id: u64,
-        result: Result<&[u8], Error>,
+        mut answers: Vec<Answered>,
     ) {
-        if !body.stored.as_ref().is_some_and(|stored| stored.pending.contains(id)) {
+        answers.retain(|(id, _)| body.stored.as_ref().is_some_and(|stored| stored.pending.contains(*id)));
+        if answers.is_empty() {
             return;
         }
         if let Err(error) = self.activate(slot, body, run) {
@@ -250,21 +250,44 @@ impl Inner {
             return tracing::warn!(path = %slot.path, %error, "an answer came to an object that cannot start");
         }
         let Some(stored) = &mut body.stored else { return };
-        let Some((waiting, is_row)) = stored.pending.remove(id) else { return };
-        if is_row {
-            run.set.rows.insert(key(id), None);
-            stored.keep_timers(run);
+        let mut heard = Vec::with_capacity(answers.len());
+        for (id, result) in answers {
+            let Some((waiting, is_row)) = stored.pending.remove(id) else { continue };
+            if is_row {
+                run.set.rows.insert(key(id), None);
+                stored.keep_timers(run);
+            }
+            heard.push((id, waiting, result));
         }
-        let note = serde_json::from_str(&waiting.note)
-            .map_err(|error| Error::internal(format!("a note cannot be read: {error}")));
-        let delivered = note.and_then(|note| {
-            let mut source = Source { hops: waiting.hops, ..Source::new(Caller::Runtime) };
-            let input = Replied { id, note, result: result.and_then(as_json) };
-            self.attempt(slot, body, run, &mut source, Input::Replied(&input)).map(drop)
-        });
-        if let Err(error) = delivered {
+        let hops = heard.iter().map(|(_, waiting, _)| waiting.hops).max().unwrap_or_default();
+        let replies: Result<Vec<_>, Error> =
+            heard.iter().map(|(id, waiting, result)| reply(*id, waiting, result)).collect();
+        let failed = match &replies {
+            Ok(replies) => match self.deliver(slot, body, run, hops, replies) {
+                // A turn of its own for each, so that none goes down with another.
+                Err(_) if replies.len() > 1 && !run.spoiled => {
+                    let alone = |reply| self.deliver(slot, body, run, hops, std::slice::from_ref(reply)).err();
+                    replies.iter().filter_map(alone).collect()
+                }
+                result => result.err().into_iter().collect(),
+            },
+            Err(error) => vec![error.clone()],
+        };
+        for error in failed {
             self.undelivered(slot, body, &error, "an answer");
         }
+    }
+
+    fn deliver(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        body: &mut Body,
+        run: &mut Run,
+        hops: u8,
+        replies: &[Replied<'_>],
+    ) -> Result<(), Error> {
+        let mut source = Source { hops, ..Source::new(Caller::Runtime) };
+        self.attempt(slot, body, run, &mut source, Input::Replied(replies)).map(drop)
     }
 
     /// Answers what nobody else will: whose time is up, and what an earlier start of the server was to answer.
@@ -281,8 +304,31 @@ impl Inner {
                 return Self::post_later(slot, Event::Overdue);
             }
             self.jobs.cancel(&slot.path, id);
-            self.replied(slot, body, run, id, Err(error));
+            self.replied(slot, body, run, vec![(id, Err(error))]);
         }
+    }
+}
+
+/// What a class is told of an answer.
+fn reply<'a>(id: u64, waiting: &'a Waiting, result: &'a Result<Vec<u8>, Error>) -> Result<Replied<'a>, Error> {
+    let note = serde_json::from_str(&waiting.note)
+        .map_err(|error| Error::internal(format!("a note cannot be read: {error}")))?;
+    let result = result.as_deref().map_err(Clone::clone).and_then(as_json);
+    Ok(Replied { id, note, result })
+}
+
+/// Adds to an answer those behind it that its class takes in the same turn: as many as it likes to, and only what its
+/// memory alone waits for, which a panic would take from it anyway.
+pub(super) fn gather(body: &Body, answers: &mut Vec<Answered>, events: &mut VecDeque<Event>) {
+    let (Some(stored), Some(live)) = (&body.stored, &body.live) else { return };
+    let of_memory = |answers: &[Answered]| answers.iter().all(|(id, _)| stored.pending.is_in_memory(*id));
+    while answers.len() < live.definition.replies
+        && of_memory(&answers[answers.len() - 1..])
+        && let Some(Event::Replied(next)) = events.front_mut()
+        && of_memory(next)
+    {
+        answers.append(next);
+        events.pop_front();
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::gaps::Gaps;
 use crate::limits::{PREFETCH_BYTES, PREFETCH_ROWS, ROW_CACHE_BYTES};
 use crate::path::ObjectPath;
 use crate::storage::{self, Outcome, Range, Seq, Space, Storage};
@@ -25,8 +26,7 @@ pub(super) struct Rows {
     bytes: usize,
     /// Whether every row that there is is here.
     complete: bool,
-    /// No row has a higher key; `None` when that is not known.
-    highest: Option<Box<str>>,
+    gaps: Gaps,
     /// The write set that dropped all rows last.
     cleared: Seq,
 }
@@ -62,7 +62,7 @@ impl Rows {
         if let Some(cached) = self.cached.get(key) {
             return Ok(cached.value.clone());
         }
-        if self.complete || self.highest.as_deref().is_some_and(|highest| key > highest) {
+        if self.complete || self.gaps.holds(key) {
             return Ok(None);
         }
         let value = storage.get(path, Space::User, key)?;
@@ -70,18 +70,21 @@ impl Rows {
         Ok(value)
     }
 
-    /// Whether a row is there, without reading it if that can be known.
+    /// The length of a row's value, without reading it if it can be known that there is none.
     pub(super) fn len_of(
         &mut self,
         storage: &Storage,
         path: &ObjectPath,
         key: &str,
     ) -> Result<Option<usize>, storage::Error> {
-        // Keys that only ever grow are common, and one question about the highest saves one about each of them.
-        if !self.complete && self.highest.is_none() && !self.cached.contains_key(key) {
-            let stored = storage.last_key(path, Space::User)?;
-            let here = self.cached.last_key_value().map(|(key, _)| key.clone());
-            self.highest = Some(stored.max(here).unwrap_or_default());
+        if !self.complete && !self.cached.contains_key(key) && !self.gaps.holds(key) {
+            let (value, next) = storage.seek(path, Space::User, key)?;
+            if value.is_none() {
+                let here = self.cached.range::<str, _>((Bound::Excluded(key), Bound::Unbounded)).next();
+                let here = here.map(|(key, _)| key.clone());
+                self.gaps.add(key, next.into_iter().chain(here).min());
+            }
+            self.keep(key.into(), value, Seq::NONE);
         }
         Ok(self.get(storage, path, key)?.map(|value| value.len()))
     }
@@ -92,10 +95,8 @@ impl Rows {
             *self = Self { complete: true, cleared: UNDECIDED, ..Self::default() };
         }
         for (key, value) in writes {
-            if let Some(highest) = &mut self.highest
-                && key > highest
-            {
-                highest.clone_from(key);
+            if value.is_some() {
+                self.gaps.fill(key);
             }
             self.keep(key.clone(), value.clone(), UNDECIDED);
         }
@@ -127,6 +128,30 @@ impl Rows {
     /// Rows within the bounds in the order of their keys, with `writes` laid over them; at most `limit` rows and, from the
     /// second row on, `bytes` bytes. Answers whether there may be more.
     pub(super) fn list(
+        &mut self,
+        storage: &Storage,
+        path: &ObjectPath,
+        range: &Range,
+        cleared: bool,
+        writes: &BTreeMap<Box<str>, Option<Value>>,
+    ) -> Result<(Found, bool), storage::Error> {
+        let (found, more) = self.page(storage, path, range, cleared, writes)?;
+        if !self.complete {
+            // What is listed is often what is read or deleted next.
+            let read = found.iter().filter(|(key, _)| !cleared && !writes.contains_key(key));
+            for (key, value) in read {
+                if self.bytes > ROW_CACHE_BYTES {
+                    break;
+                }
+                if !self.cached.contains_key(key) {
+                    self.keep(key.clone(), Some(Arc::clone(value)), Seq::NONE);
+                }
+            }
+        }
+        Ok((found, more))
+    }
+
+    fn page(
         &self,
         storage: &Storage,
         path: &ObjectPath,

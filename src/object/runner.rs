@@ -11,6 +11,7 @@ use super::body::Body;
 use super::commit::Run;
 use super::event::Event;
 use super::namespace::{Inner, Slot};
+use super::replies::gather;
 use super::slot::Next;
 use crate::limits::{RUN_TIME, TURNS_PER_RUN};
 use crate::storage::{Outcome, Seq};
@@ -109,7 +110,10 @@ impl Inner {
         if let Some(stored) = &mut body.stored {
             stored.rows.trim(&self.storage);
         }
-        while let Some(event) = events.pop_front() {
+        while let Some(mut event) = events.pop_front() {
+            if let Event::Replied(answers) = &mut event {
+                gather(&body, answers, &mut events);
+            }
             if matches!(event, Event::Delete { .. }) {
                 // What came before it has a lower number, and is deleted with the rest.
                 self.commit(slot, &mut body, &mut run);

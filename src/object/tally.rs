@@ -36,9 +36,9 @@ impl Tally {
         }
     }
 
-    /// An event was handled.
-    pub(super) fn event(&mut self) {
-        self.events += 1;
+    /// So many events were handled.
+    pub(super) fn events(&mut self, count: u64) {
+        self.events += count;
     }
 
     /// So many rows were read or written, or states saved.

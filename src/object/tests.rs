@@ -2,6 +2,7 @@
 
 mod alarms;
 mod broadcast;
+mod bunches;
 mod choices;
 mod ends;
 mod memory;

@@ -98,17 +98,22 @@ impl Storage {
         })
     }
 
-    /// The highest durable key; `None` if there are no rows.
+    /// The durable value of a row, and if there is none, the next key behind it, unless it would be the last.
     ///
     /// # Errors
     /// [`Error::Database`] and [`Error::Closed`].
-    pub fn last_key(&self, path: &ObjectPath, space: Space) -> Result<Option<Box<str>>, Error> {
+    pub fn seek(&self, path: &ObjectPath, space: Space, key: &str) -> Result<(Option<Value>, Option<Box<str>>), Error> {
         let shared = &self.0.shared;
         let place = space.place(path);
         let floor = shared.tombstones.floor(&place);
         shared.readers.read(|connection| {
-            let mut statement = connection.prepare_cached(sql::ROW_LAST)?;
-            statement.query_row((place.key(), floor.cast_signed()), |row| Ok(text(row, 0)?.into())).optional()
+            let mut statement = connection.prepare_cached(sql::ROW_SEEK)?;
+            let mut rows = statement.query((place.key(), key, floor.cast_signed()))?;
+            let Some(row) = rows.next()? else { return Ok((None, None)) };
+            Ok(match row.get_ref(1)? {
+                types::ValueRef::Null => (None, Some(text(row, 0)?.into())),
+                value => (Some(value.as_blob()?.into()), None),
+            })
         })
     }
 }

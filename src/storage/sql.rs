@@ -17,7 +17,8 @@ pub(super) const ROWS: &str =
     "SELECT key, value FROM rows WHERE path = ?1 AND key >= ?2 AND key < ?3 AND seq >= ?4 ORDER BY key";
 pub(super) const ROWS_REVERSE: &str =
     "SELECT key, value FROM rows WHERE path = ?1 AND key >= ?2 AND key < ?3 AND seq >= ?4 ORDER BY key DESC";
-pub(super) const ROW_LAST: &str = "SELECT key FROM rows WHERE path = ?1 AND seq >= ?2 ORDER BY key DESC LIMIT 1";
+pub(super) const ROW_SEEK: &str = "SELECT key, CASE WHEN key = ?2 THEN value END FROM rows \
+     WHERE path = ?1 AND key >= ?2 AND seq >= ?3 ORDER BY key LIMIT 1";
 pub(super) const DUE: &str =
     "SELECT path, at, seq FROM wakes WHERE (at, path) > (?1, ?2) AND at <= ?3 ORDER BY at, path";
 pub(super) const INBOX: &str = "SELECT seq, number, sender, message FROM sends \
@@ -96,7 +97,7 @@ mod tests {
         ROW,
         ROWS,
         ROWS_REVERSE,
-        ROW_LAST,
+        ROW_SEEK,
         DUE,
         INBOX,
         OUTBOX,

@@ -5,7 +5,8 @@
 //! sockets it goes to. Nothing is kept between bursts, so an idle socket holds no write buffer.
 //!
 //! Reading, pongs and the closing handshake are tungstenite's. It shares the stream, and is held off while one of our frames
-//! is only half written.
+//! is only half written. What it reads was read ahead for it: it asks for no more than its small buffer has room for at the
+//! moment, which can be less than a frame, and a burst of sixteen would take a dozen system calls.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::limits::SOCKET_AHEAD_BYTES;
 use crate::object::Outgoing;
 use crate::protocol::Frame;
 
@@ -31,17 +33,19 @@ const FINAL: u8 = 0x80;
 
 thread_local! {
     static BURST: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static AHEAD: RefCell<[u8; SOCKET_AHEAD_BYTES]> = const { RefCell::new([0; SOCKET_AHEAD_BYTES]) };
 }
 
-/// A socket, and what of our frames it has not taken yet.
+/// A socket, what of our frames it has not taken yet, and what was read of it and not asked for yet.
 pub(super) struct Transport {
     stream: TcpStream,
     rest: VecDeque<Bytes>,
+    ahead: Bytes,
 }
 
 impl Transport {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, rest: VecDeque::new() }
+        Self { stream, rest: VecDeque::new(), ahead: Bytes::new() }
     }
 
     /// Writes the frames that are due; what the socket does not take now is kept, and [`Transport::poll_rest`] goes on with it.
@@ -108,14 +112,16 @@ impl Transport {
 
     /// Reads and throws away what the peer still sends; ready at its end.
     pub(super) fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut scratch = [0; 4 << 10];
-        loop {
-            let mut buffer = ReadBuf::new(&mut scratch);
-            ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
-            if buffer.filled().is_empty() {
-                return Poll::Ready(Ok(()));
+        self.ahead.clear();
+        AHEAD.with_borrow_mut(|scratch| {
+            loop {
+                let mut buffer = ReadBuf::new(scratch);
+                ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+                if buffer.filled().is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
             }
-        }
+        })
     }
 }
 
@@ -140,7 +146,25 @@ impl AsyncRead for Transport {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let Self { stream, ahead, .. } = &mut *self;
+        if ahead.is_empty() {
+            return AHEAD.with_borrow_mut(|scratch| {
+                let mut read = ReadBuf::new(scratch);
+                ready!(Pin::new(stream).poll_read(context, &mut read))?;
+                let (taken, rest) = read.filled().split_at(read.filled().len().min(buffer.remaining()));
+                buffer.put_slice(taken);
+                if !rest.is_empty() {
+                    *ahead = Bytes::copy_from_slice(rest);
+                }
+                Poll::Ready(Ok(()))
+            });
+        }
+        let taken = ahead.split_to(ahead.len().min(buffer.remaining()));
+        buffer.put_slice(&taken);
+        if ahead.is_empty() {
+            *ahead = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

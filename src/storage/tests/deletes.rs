@@ -151,7 +151,7 @@ fn fp9_co4_rows_wake_times_and_messages_go_with_the_subtree_at_once() {
             for (space, key) in [(Space::User, "key"), (Space::Runtime, "alarm")] {
                 assert_eq!(storage.get(&path(at), space, key).unwrap(), None);
                 assert_eq!(storage.rows(&path(at), space, &whole()).unwrap(), []);
-                assert_eq!(storage.last_key(&path(at), space).unwrap(), None);
+                assert_eq!(storage.seek(&path(at), space, "").unwrap(), (None, None));
             }
             assert_eq!((bed.inbox(at), storage.outbox(&path(at), 10).unwrap().messages), (vec![], 0));
         }

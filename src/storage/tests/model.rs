@@ -2,6 +2,7 @@
 //! end nothing is stored that cannot be read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use proptest::prelude::*;
 
@@ -209,10 +210,14 @@ impl Model {
         let found = storage.rows(at, space, &whole()).unwrap();
         let found: Rows = found.into_iter().map(|(key, value)| (key.into(), utf8(&value))).collect();
         assert_eq!(found, expected, "{at} {space:?}");
-        assert_eq!(storage.last_key(at, space).unwrap().as_deref(), expected.keys().last().map(String::as_str));
         for key in KEYS {
             let value = storage.get(at, space, key).unwrap().map(|value| utf8(&value));
             assert_eq!(value.as_ref(), expected.get(key), "{at} {space:?} {key}");
+            let (sought, next) = storage.seek(at, space, key).unwrap();
+            assert_eq!(sought.map(|value| utf8(&value)), value, "{at} {space:?} {key}");
+            let behind =
+                expected.range::<str, _>((Bound::Included(key), Bound::Unbounded)).next().filter(|_| value.is_none());
+            assert_eq!(next.as_deref(), behind.map(|(key, _)| key.as_str()), "{at} {space:?} {key}");
         }
     }
 

@@ -33,7 +33,11 @@ fn st1_a_row_is_read_as_it_was_put_also_after_a_restart() {
 #[test]
 fn st2_a_range_is_in_the_order_of_key_bytes_whatever_its_ends() {
     let bed = Bed::new();
-    assert_eq!(bed.storage().last_key(&path("/a"), Space::User).unwrap(), None);
+    let seek = |at: &str, key: &str| {
+        let (value, next) = bed.storage().seek(&path(at), Space::User, key).unwrap();
+        (value.map(|value| utf8(&value)), next.map(String::from))
+    };
+    assert_eq!(seek("/a", ""), (None, None));
     // By bytes: NUL directly after its prefix, upper case before lower case, what is not ASCII last.
     let all = ["", "B", "a", "a\0", "a\0\0", "a\u{1}", "ab", "b", "é", "\u{10ffff}"];
     let mut set = WriteSet::new(path("/a"));
@@ -64,8 +68,11 @@ fn st2_a_range_is_in_the_order_of_key_bytes_whatever_its_ends() {
             assert_eq!(keys(&bed, &range), expected, "{range:?}");
         }
     }
-    assert_eq!(bed.storage().last_key(&path("/a"), Space::User).unwrap().as_deref(), Some("\u{10ffff}"));
-    assert_eq!(bed.storage().last_key(&path("/a/b"), Space::User).unwrap().as_deref(), Some("below"));
+    assert_eq!(seek("/a", "b"), (Some("v".into()), None));
+    assert_eq!(seek("/a", "aa"), (None, Some("ab".into())));
+    assert_eq!(seek("/a", "~"), (None, Some("é".into())));
+    assert_eq!(seek("/a", "\u{10ffff}\0"), (None, None));
+    assert_eq!(seek("/a/b", "a"), (None, Some("below".into())));
 }
 
 #[test]
