@@ -184,6 +184,10 @@ pub const AUTH_TIME_MS: u64 = 5_000;
 pub const REPORTS: usize = 2_000;
 /// The same in bytes.
 pub const REPORT_BYTES: usize = 64 << 20;
+/// Results that a manager is told of at once, so that its turn stays short: each is a few rows, and is followed by a new task.
+pub const RESULTS_TOLD: usize = 100;
+/// Bytes of what a worker's connection tells its manager at once, unless a single piece of it is larger: half a message.
+pub const REPORT_QUESTION_BYTES: usize = MESSAGE_BYTES / 2;
 /// How long a manager may take to answer what it is told of a worker, in ms.
 pub const REPORT_MS: u64 = 30_000;
 /// Wait before a manager is told again what it did not take, in ms.
@@ -337,6 +341,10 @@ pub const WORKER_TYPES: usize = 256;
 pub const LEASE_MS: u64 = 3_600_000;
 /// How long a connected worker has to say that it takes a task, in ms.
 pub const ASSIGN_MS: u64 = 5_000;
+/// Tasks that a connected worker is given in one call: their tokens are noted with it, in less than [`NOTE_BYTES`].
+pub const ASSIGN_TASKS: usize = 100;
+/// Bytes of the same, unless a single one is larger: half a message.
+pub const ASSIGN_BYTES: usize = MESSAGE_BYTES / 2;
 /// How long after its deadline an attempt in this process is given up of which no answer came, in ms: it was lost.
 pub const ATTEMPT_GRACE_MS: u64 = 5_000;
 /// Wait before a task is handed out again for which there was no room, in ms.

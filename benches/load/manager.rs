@@ -51,6 +51,11 @@ impl Manager {
         Ok(Self { http: Http::connect(address)?, path: path.to_owned() })
     }
 
+    /// How many attempts may be under way at once.
+    pub(crate) fn scale(&mut self, attempts: usize) -> Result<()> {
+        self.call("scaleWorkers", &serde_json::json!({ "count": attempts }).to_string()).map(drop)
+    }
+
     fn call(&mut self, method: &str, payload: &str) -> Result<String> {
         self.http.expect_ok("POST", &format!("{}:{method}", self.path), payload)
     }

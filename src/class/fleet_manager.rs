@@ -10,6 +10,7 @@
 //! | `submission`, `staging` | a batch is checked, stored in several turns, and published by one row |
 //! | `batch`, `task` | the state machines of a batch and of an attempt |
 //! | `window`, `dispatch` | who is next, and who runs it |
+//! | `assignment` | what connected workers are given, in as few calls as it fits into |
 //! | `ending` | how attempts end: done, retried, failed, returned |
 //! | `connections`, `workforce` | workers that are connected, and what they say |
 //! | `pulse` | the one alarm: retries, deadlines, leases, unhandled types, scaling |
@@ -21,6 +22,7 @@
 //! and a crash are all the same. To tell an answer that still comes from one that never will, each memory that waits for
 //! answers has a number, which attempts in this process carry.
 
+mod assignment;
 mod batch;
 mod config;
 mod connections;
@@ -190,7 +192,7 @@ impl FleetManager {
             "workerReady" => self.worker_ready(turn, payload),
             "workerHeartbeat" => self.worker_heartbeat(turn, payload),
             "workerProgress" => self.worker_progress(turn, payload),
-            "workerResult" => self.worker_result(turn, payload),
+            "workerResults" => self.worker_results(turn, payload),
             "workerGone" => self.worker_gone(turn),
             other => Err(unknown_method(other)),
         }

@@ -11,6 +11,7 @@
 //! | `frames` | what a worker says and is told |
 //! | `work` | tasks to the worker |
 //! | `reports` | what the manager is told of the worker |
+//! | `results` | what came of its tasks, in as few questions as it fits into |
 //! | `history` | what the worker did last |
 //! | `mail` | messages to the worker, also while it is away |
 //! | `timer` | what is due in memory |
@@ -24,6 +25,7 @@ mod frames;
 mod history;
 mod mail;
 mod reports;
+mod results;
 mod session;
 mod timer;
 mod work;
@@ -52,6 +54,8 @@ pub struct WorkerConnection {
     history: History,
     #[serde(skip)]
     reports: reports::Reports,
+    #[serde(skip)]
+    results: results::Results,
     #[serde(skip)]
     timer: Timer,
 }

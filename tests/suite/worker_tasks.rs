@@ -1,5 +1,7 @@
 //! WC4, WC5: tasks of a real manager over real sockets, with workers that are written here frame by frame.
 
+mod crowd;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Server, Socket, eventually};

@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::FleetManager;
+use super::assignment::Assignments;
 use super::batch::Step;
 use super::config::WorkerClass;
 use super::ending::Note;
@@ -14,7 +15,7 @@ use super::keys;
 use super::memory::{Room, Running};
 use super::task::{Attempt, Executor, Task};
 use super::window::Window;
-use crate::limits::{ASSIGN_MS, QUEUE_SEEKS, SWEEP_ROWS, WINDOW_RANKS};
+use crate::limits::{QUEUE_SEEKS, SWEEP_ROWS, WINDOW_RANKS};
 use crate::object::{Ask, Error, List, Turn};
 use crate::path::{ObjectName, ObjectPath};
 
@@ -30,23 +31,6 @@ struct Order<'a> {
     timeout: u64,
 }
 
-/// What a connected worker is told.
-#[derive(Serialize)]
-struct Assignments<'a> {
-    tasks: [Assignment<'a>; 1],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Assignment<'a> {
-    task_id: &'a str,
-    attempt: u32,
-    token: &'a str,
-    r#type: &'a str,
-    data: &'a RawValue,
-    deadline: u64,
-}
-
 /// The task that is next, and who can run it.
 struct Head {
     kind: Box<str>,
@@ -58,17 +42,18 @@ impl FleetManager {
     /// Hands out tasks as long as there is room for more attempts.
     pub(super) fn dispatch(&mut self, turn: &mut Turn<'_>) -> Result<(), Error> {
         let mut room = Room::of(SWEEP_ROWS);
+        let mut assignments = Assignments::default();
         while self.memory.attempts.len() < self.books.config.max_concurrent_workers {
             if room.is_spent() {
                 self.memory.more = true;
                 break;
             }
             let Some(head) = self.head(turn)? else { break };
-            if !self.begin(turn, &head, &mut room)? {
+            if !self.begin(turn, &head, &mut assignments, &mut room)? {
                 break;
             }
         }
-        Ok(())
+        self.assign(turn, assignments)
     }
 
     /// Whether anybody handles a type, with or without room.
@@ -155,7 +140,13 @@ impl FleetManager {
     }
 
     /// Begins an attempt; answers whether others may follow.
-    fn begin(&mut self, turn: &mut Turn<'_>, head: &Head, room: &mut Room) -> Result<bool, Error> {
+    fn begin(
+        &mut self,
+        turn: &mut Turn<'_>,
+        head: &Head,
+        assignments: &mut Assignments,
+        room: &mut Room,
+    ) -> Result<bool, Error> {
         let key = keys::queued(&head.kind, &head.rank);
         if let Some(window) = self.memory.windows.get_mut(&head.kind) {
             window.remove(&head.rank);
@@ -171,8 +162,8 @@ impl FleetManager {
         let timeout = task.timeout.unwrap_or(self.books.config.worker_timeout);
         let deadline = started.saturating_add(timeout);
         let asked = match &head.executor {
-            Executor::Process(_) => order(turn, &task, &token, timeout),
-            Executor::Connection(name) => assign(turn, &task, &token, name, deadline),
+            Executor::Process(_) => order(turn, &task, &token, timeout).map(Some),
+            Executor::Connection(name) => assignments.add(name, &token, &task, deadline).map(|()| None),
         };
         let asked = match asked {
             Ok(asked) => asked,
@@ -199,7 +190,7 @@ impl FleetManager {
             started,
             deadline,
             executor: attempt.executor,
-            asked: Some(asked),
+            asked,
             accepted: false,
             progress: None,
         };
@@ -220,21 +211,6 @@ fn order(turn: &mut Turn<'_>, task: &Task, token: &str, timeout: u64) -> Result<
         Order { task_id: &task.id, attempt: task.attempts, token, r#type: &task.kind, data: raw(&task.data)?, timeout };
     let ask = Ask::new().in_memory().spawn_as("worker").timeout(timeout).note(&Note::Run(token.into()));
     turn.call(&worker, "run", &order, ask)
-}
-
-/// Asks a connected worker.
-fn assign(turn: &mut Turn<'_>, task: &Task, token: &str, name: &str, deadline: u64) -> Result<u64, Error> {
-    let worker = child(turn, name)?;
-    let task = Assignment {
-        task_id: &task.id,
-        attempt: task.attempts,
-        token,
-        r#type: &task.kind,
-        data: raw(&task.data)?,
-        deadline,
-    };
-    let ask = Ask::new().in_memory().timeout(ASSIGN_MS).note(&Note::Assign(token.into()));
-    turn.call(&worker, "assign", &Assignments { tasks: [task] }, ask)
 }
 
 /// The path of a child.

@@ -19,8 +19,8 @@ use crate::path::ObjectPath;
 pub(super) enum Note {
     /// The attempt under this token, in this process.
     Run(Box<str>),
-    /// Whether a connected worker takes it.
-    Assign(Box<str>),
+    /// Which of these a connected worker takes.
+    Assign(Vec<Box<str>>),
     /// Nothing that an answer would change.
     Nothing,
 }
@@ -29,11 +29,6 @@ pub(super) enum Note {
 struct Answer<'a> {
     #[serde(borrow, default)]
     result: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Accepted {
-    accepted: Vec<Box<str>>,
 }
 
 /// What a coordinator is told.
@@ -56,7 +51,7 @@ impl FleetManager {
     pub(super) fn answered(&mut self, turn: &mut Turn<'_>, reply: &Replied<'_>) -> Result<(), Error> {
         match read(reply.note)? {
             Note::Run(token) => self.ran(turn, &token, &reply.result),
-            Note::Assign(token) => self.assigned(turn, &token, &reply.result),
+            Note::Assign(tokens) => self.assigned(turn, &tokens, &reply.result),
             Note::Nothing => Ok(()),
         }
     }
@@ -80,23 +75,6 @@ impl FleetManager {
             Err(error) => Ending::Failed(error.clone().redacted().message().into()),
         };
         self.end(turn, token, ending)
-    }
-
-    /// A connected worker has said whether it takes an attempt.
-    fn assigned(&mut self, turn: &mut Turn<'_>, token: &str, result: &Result<&RawValue, Error>) -> Result<(), Error> {
-        let Some(running) = self.memory.attempts.get_mut(token) else { return Ok(()) };
-        let answer = result.as_ref().ok().and_then(|answer| serde_json::from_str::<Accepted>(answer.get()).ok());
-        if answer.is_some_and(|answer| answer.accepted.iter().any(|accepted| **accepted == *token)) {
-            running.accepted = true;
-            return Ok(());
-        }
-        let name = running.executor.worker(token);
-        // If nobody answered it may have it nevertheless.
-        if result.is_err() {
-            self.stop(turn, token)?;
-        }
-        self.memory.connections.pause(&name);
-        self.end(turn, token, Ending::NotBegun)
     }
 
     /// An attempt is over: its token is worth nothing from here on.

@@ -99,7 +99,7 @@ pub(super) struct Running {
     pub(super) started: u64,
     pub(super) deadline: u64,
     pub(super) executor: Executor,
-    /// The question that its answer is to.
+    /// The question that its answer is to, if it is about this attempt alone.
     pub(super) asked: Option<u64>,
     /// Whether its worker is known to have it.
     pub(super) accepted: bool,

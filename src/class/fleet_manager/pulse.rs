@@ -159,11 +159,11 @@ impl FleetManager {
 
     /// Ends the attempts whose time is up.
     fn end_overdue(&mut self, turn: &mut Turn<'_>, room: &mut Room) -> Result<(), Error> {
-        let now = turn.now();
-        for token in self.memory.attempts.overdue(now) {
+        let overdue = self.memory.attempts.overdue(turn.now());
+        self.stop_all(turn, &overdue)?;
+        for token in overdue {
             if let Some(running) = self.memory.attempts.get(&token) {
                 let error = timed_out(running.deadline.saturating_sub(running.started));
-                self.stop(turn, &token)?;
                 self.memory.doomed.push((token, Ending::Failed(error)));
             }
         }

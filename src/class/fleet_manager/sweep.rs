@@ -5,12 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::FleetManager;
-use super::dispatch::child;
-use super::ending::cancel_tokens;
 use super::keys;
 use super::memory::Room;
 use super::reads::{BatchId, fields};
-use super::task::Executor;
 use crate::limits::{QUEUE_SEEKS, SWEEP_ROWS};
 use crate::object::{Error, List, Turn, json};
 use crate::protocol::Change;
@@ -54,7 +51,7 @@ impl FleetManager {
             self.books.dequeue(kind, *count);
         }
         self.memory.windows.values_mut().for_each(|window| window.remove_batch(&batch_id));
-        self.stop_all(turn, &batch_id)?;
+        self.end_all(turn, &batch_id)?;
         if !queued.is_empty() {
             turn.put(&keys::sweep(&batch_id), &Sweep::of_queue(queued.into_keys().collect()))?;
             self.memory.more = true;
@@ -67,23 +64,12 @@ impl FleetManager {
     }
 
     /// Ends every attempt of a batch.
-    fn stop_all(&mut self, turn: &mut Turn<'_>, batch: &str) -> Result<(), Error> {
-        let mut connected: std::collections::BTreeMap<Box<str>, Vec<Box<str>>> = std::collections::BTreeMap::new();
-        for token in self.memory.attempts.of_batch(batch) {
-            let executor = self.memory.attempts.get(&token).map(|running| running.executor.clone());
-            match executor {
-                Some(Executor::Connection(name)) => connected.entry(name).or_default().push(token.clone()),
-                _ => self.stop(turn, &token)?,
-            }
-            self.release(&token);
-            turn.delete(&keys::run(&token))?;
-        }
-        for (name, tokens) in connected {
-            let worker = child(turn, &name)?;
-            let tokens: Vec<&str> = tokens.iter().map(|token| &**token).collect();
-            if let Err(error) = cancel_tokens(turn, &worker, &tokens) {
-                tracing::warn!(path = %turn.path(), %error, "a worker was not told to stop");
-            }
+    fn end_all(&mut self, turn: &mut Turn<'_>, batch: &str) -> Result<(), Error> {
+        let tokens = self.memory.attempts.of_batch(batch);
+        self.stop_all(turn, &tokens)?;
+        for token in &tokens {
+            self.release(token);
+            turn.delete(&keys::run(token))?;
         }
         Ok(())
     }

@@ -41,12 +41,24 @@ struct Heartbeat<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Progress<'a> {
+    #[serde(borrow)]
+    progress: Vec<HowFar<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HowFar<'a> {
     task_id: String,
     token: String,
     #[serde(borrow, rename = "progress")]
     said: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Results<'a> {
+    #[serde(borrow)]
+    results: Vec<WorkerResult<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +74,12 @@ struct WorkerResult<'a> {
 }
 
 #[derive(Serialize)]
-struct Accepted {
+struct Verdicts {
+    verdicts: Vec<Verdict>,
+}
+
+#[derive(Serialize)]
+struct Verdict {
     accepted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
@@ -138,34 +155,60 @@ impl FleetManager {
 
     pub(super) fn worker_progress(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
         let name = connected_child(turn)?;
-        let Progress { task_id, token, said } = borrowed(payload)?;
-        let length = said.get().len();
-        if length > TASK_PROGRESS_BYTES {
+        let Progress { progress } = borrowed(payload)?;
+        if let Some(length) = progress.iter().map(|one| one.said.get().len()).find(|bytes| *bytes > TASK_PROGRESS_BYTES)
+        {
             let text = format!("progress is {length} bytes; the limit is {TASK_PROGRESS_BYTES}");
             return Err(Error::new(Code::TooLarge, text));
         }
-        if self.refuses(&name, &task_id, &token).is_none()
-            && let Some(attempt) = self.memory.attempts.get_mut(&token)
-        {
-            attempt.progress = Some(said.to_owned());
+        for HowFar { task_id, token, said } in progress {
+            if self.refuses(&name, &task_id, &token).is_none()
+                && let Some(attempt) = self.memory.attempts.get_mut(&token)
+            {
+                attempt.progress = Some(said.to_owned());
+            }
         }
         Ok(b"{}".to_vec())
     }
 
-    pub(super) fn worker_result(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
+    /// Judges results in their order, as many as one turn has room for: of the others the worker's connection asks again.
+    pub(super) fn worker_results(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
         let name = connected_child(turn)?;
-        let WorkerResult { task_id, token, success, result, error } = borrowed(payload)?;
-        if let Some(reason) = self.refuses(&name, &task_id, &token) {
-            return json(&Accepted { accepted: false, reason: Some(reason) });
+        let Results { results } = borrowed(payload)?;
+        let mut room = Room::default();
+        let mut verdicts = Vec::with_capacity(results.len());
+        for result in &results {
+            if room.is_spent() {
+                break;
+            }
+            verdicts.push(self.judge(turn, &name, result, &mut room)?);
         }
-        let ending = if success {
-            Ending::Done(result.map_or("null", RawValue::get).into())
+        if verdicts.iter().any(|verdict| verdict.accepted) {
+            self.settle(turn)?;
+        }
+        json(&Verdicts { verdicts })
+    }
+
+    fn judge(
+        &mut self,
+        turn: &mut Turn<'_>,
+        name: &str,
+        said: &WorkerResult<'_>,
+        room: &mut Room,
+    ) -> Result<Verdict, Error> {
+        let WorkerResult { task_id, token, success, result, error } = said;
+        if let Some(reason) = self.refuses(name, task_id, token) {
+            return Ok(Verdict { accepted: false, reason: Some(reason) });
+        }
+        if *success {
+            let result = result.map_or("null", RawValue::get);
+            room.take(4, 2 * result.len());
+            self.end(turn, token, Ending::Done(result.into()))?;
         } else {
-            Ending::Failed(error_text(error))
-        };
-        self.end(turn, &token, ending)?;
-        self.settle(turn)?;
-        json(&Accepted { accepted: true, reason: None })
+            self.memory.doomed.push((token.as_str().into(), Ending::Failed(error_text(*error))));
+            self.end_doomed(turn, room)?;
+        }
+        Ok(Verdict { accepted: true, reason: None })
     }
 
     /// Why what a worker says of an attempt does not count.

@@ -1,20 +1,19 @@
 //! What a worker says, and what the manager is told of it.
 //!
-//! Every report is a question to the manager that is kept in memory; its answer is what the worker is told. One that the
-//! manager cannot take at the moment is asked again a little later, with everything else that was refused by then.
-
-use std::collections::BTreeMap;
+//! Every report is a question to the manager that is kept in memory; its answer is what the worker is told. Of a kind one
+//! is under way at a time: what the worker says meanwhile goes with the next one.
+//!
+//! # Why
+//! A manager has one mailbox for all its workers and for everybody else. With a question for each thing that a worker says,
+//! a few dozen busy workers fill it, and others are refused.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::frames::{self, Ack, Auth, Heartbeat, Outcome, Ready, Welcome};
-use super::session::{OPEN, READY, newest_session, ready_session, what_is_taken};
-use super::work::Progress;
+use super::frames::{self, Auth, Heartbeat, Ready, Welcome};
+use super::session::{OPEN, READY, ready_session, what_is_taken};
 use super::{WorkerConnection, is_connected};
-use crate::limits::{
-    REPORT_AGAIN_MS, REPORT_BYTES, REPORT_MS, REPORTS, TASK_BYTES, TASK_PROGRESS_BYTES, WORKER_METRICS_BYTES,
-};
+use crate::limits::{REPORT_AGAIN_MS, REPORT_MS, REPORT_QUESTION_BYTES, TASK_PROGRESS_BYTES, WORKER_METRICS_BYTES};
 use crate::object::{Ask, Error, Replied, SocketId, Turn, json, read};
 use crate::protocol::{self, Code, Frame, Id, Message};
 
@@ -25,13 +24,8 @@ pub(super) enum Note {
     Ready,
     Heartbeat,
     Gone,
-    Progress {
-        token: Box<str>,
-    },
-    Result {
-        task: Box<str>,
-        token: Box<str>,
-    },
+    Progress,
+    Results,
     /// Nobody: it was to wait until then.
     Wake(u64),
 }
@@ -39,32 +33,14 @@ pub(super) enum Note {
 /// What the manager has yet to be told.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
-    /// Results that it was told of and has not answered, by question.
-    asked: BTreeMap<u64, Asked>,
-    /// Results that it did not take, and when to tell it again.
-    refused: Vec<Refused>,
-    /// Bytes of both.
-    bytes: usize,
     /// When to tell it again that the worker is there, or that it is gone.
     state_again: Option<u64>,
     /// Whether it has been told that the worker is there.
     announced: bool,
     /// Whether a heartbeat is on its way.
     beats: bool,
-}
-
-#[derive(Debug)]
-struct Asked {
-    token: Box<str>,
-    outcome: Box<RawValue>,
-}
-
-#[derive(Debug)]
-struct Refused {
-    again: u64,
-    task: Box<str>,
-    token: Box<str>,
-    outcome: Box<RawValue>,
+    /// Whether it is being told how far tasks are.
+    progress: bool,
 }
 
 #[derive(Serialize)]
@@ -75,6 +51,11 @@ struct Announcement<'a> {
     sessions: usize,
 }
 
+#[derive(Serialize)]
+struct Told {
+    progress: Vec<Box<RawValue>>,
+}
+
 /// The manager's answer to an announcement.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -83,14 +64,6 @@ struct Taken {
     lease_timeout: u64,
     #[serde(default)]
     lost: Vec<Box<str>>,
-}
-
-/// The manager's answer to a result.
-#[derive(Deserialize)]
-struct Judged {
-    accepted: bool,
-    #[serde(default)]
-    reason: Option<Box<str>>,
 }
 
 impl WorkerConnection {
@@ -151,7 +124,7 @@ impl WorkerConnection {
         let Some(ready) = what_is_taken(turn) else { return };
         let sessions = turn.sockets_tagged(OPEN).len();
         // What is done, and the manager does not know of it yet, is not lost.
-        let running = self.tasks.tokens().chain(self.reports.tokens()).collect();
+        let running = self.tasks.tokens().chain(self.results.tokens()).collect();
         let announcement = Announcement { ready: &ready, running, sessions };
         let asked = ask(turn, "workerReady", &announcement, &Note::Ready);
         self.reports.announced = true;
@@ -159,15 +132,28 @@ impl WorkerConnection {
         self.wake_for_reports(turn);
     }
 
-    /// Tells the manager that the worker is not connected any more.
+    /// Tells the manager that the worker is not connected any more: behind the results that it left, which count.
     pub(super) fn say_gone(&mut self, turn: &mut Turn<'_>, was_ready: bool) {
         if !was_ready && !self.reports.announced {
             return;
         }
-        let asked = ask(turn, "workerGone", &serde_json::Map::new(), &Note::Gone);
         self.reports.announced = false;
+        if !self.results.is_empty() {
+            self.reports.state_again = Some(turn.now());
+            return;
+        }
+        let asked = ask(turn, "workerGone", &serde_json::Map::new(), &Note::Gone);
         self.reports.state_again = asked.err().map(|_| turn.now() + REPORT_AGAIN_MS);
         self.wake_for_reports(turn);
+    }
+
+    /// Tells the manager again whether the worker is there, if it is time.
+    pub(super) fn tell_state_again(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now();
+        let (is_connected, reports) = (is_connected(turn), &mut self.reports);
+        if (is_connected || self.results.is_empty()) && reports.state_again.take_if(|again| *again <= now).is_some() {
+            if is_connected { self.announce(turn) } else { self.say_gone(turn, true) }
+        }
     }
 
     fn take_heartbeat(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<(), Error> {
@@ -197,52 +183,21 @@ impl WorkerConnection {
             let text = format!("progress is {bytes} bytes; the limit is {TASK_PROGRESS_BYTES}");
             return Err(Error::new(Code::TooLarge, text));
         }
-        let token = &*progress.token;
         // It may have been cancelled meanwhile, of which the worker is told.
-        let Some(task) = self.tasks.get_mut(token) else { return Ok(()) };
-        match task.progress {
-            Progress::Told => {
-                let note = Note::Progress { token: token.into() };
-                if ask(turn, "workerProgress", progress, &note).is_ok() {
-                    task.progress = Progress::BeingTold;
-                }
-            }
-            Progress::BeingTold | Progress::Newer(_) => {
-                task.progress = to_raw_value(progress).map_or(Progress::BeingTold, Progress::Newer);
-            }
-        }
+        let Some(task) = self.tasks.get_mut(&progress.token) else { return Ok(()) };
+        task.progress = to_raw_value(progress).ok();
+        self.tell_progress(turn);
         Ok(())
     }
 
-    fn take_result(&mut self, turn: &mut Turn<'_>, mut outcome: Outcome<'_>) -> Result<(), Error> {
-        if self.reports.asked.len() + self.reports.refused.len() >= REPORTS || self.reports.bytes >= REPORT_BYTES {
-            let text =
-                format!("too many results wait for the manager; the limits are {REPORTS} and {REPORT_BYTES} bytes");
-            return Err(Error::new(Code::Overloaded, text));
+    /// Tells the manager how far tasks are, each by the newest word.
+    fn tell_progress(&mut self, turn: &mut Turn<'_>) {
+        if self.reports.progress {
+            return;
         }
-        let bytes = outcome.result.map_or(0, |result| result.get().len());
-        if bytes > TASK_BYTES {
-            (outcome.success, outcome.result) = (false, None);
-            outcome.error = Some(format!("the result is {bytes} bytes; the limit is {TASK_BYTES}").into());
-        }
-        let encoded =
-            to_raw_value(&outcome).map_err(|error| Error::internal(format!("a result cannot be encoded: {error}")))?;
-        self.history.note(&outcome, turn.now());
-        self.tasks.end(&outcome.token);
-        self.tell_result(turn, &outcome.task_id, &outcome.token, encoded);
-        Ok(())
-    }
-
-    fn tell_result(&mut self, turn: &mut Turn<'_>, task: &str, token: &str, outcome: Box<RawValue>) {
-        let note = Note::Result { task: task.into(), token: token.into() };
-        self.reports.bytes += outcome.get().len();
-        match ask(turn, "workerResult", &*outcome, &note) {
-            Ok(id) => drop(self.reports.asked.insert(id, Asked { token: token.into(), outcome })),
-            Err(error) if is_passing(error.code()) => self.refuse(turn, task, token, outcome),
-            Err(error) => {
-                self.reports.bytes -= outcome.get().len();
-                acknowledge(turn, task, token, Some(error.redacted().message()));
-            }
+        let progress = self.tasks.take_progress(REPORT_QUESTION_BYTES);
+        if !progress.is_empty() {
+            self.reports.progress = ask(turn, "workerProgress", &Told { progress }, &Note::Progress).is_ok();
         }
     }
 
@@ -250,8 +205,11 @@ impl WorkerConnection {
     pub(super) fn answered(&mut self, turn: &mut Turn<'_>, reply: &Replied<'_>) -> Result<(), Error> {
         match read(reply.note)? {
             Note::Wake(at) => self.woken(turn, at),
-            Note::Result { task, token } => self.judged(turn, reply, &task, &token),
-            Note::Progress { token } => self.told_progress(turn, &token),
+            Note::Results => self.judged(turn, reply),
+            Note::Progress => {
+                self.reports.progress = false;
+                self.tell_progress(turn);
+            }
             Note::Ready => self.taken(turn, &reply.result),
             Note::Heartbeat => {
                 self.reports.beats = false;
@@ -299,74 +257,22 @@ impl WorkerConnection {
         }
     }
 
-    fn judged(&mut self, turn: &mut Turn<'_>, reply: &Replied<'_>, task: &str, token: &str) {
-        let outcome = self.reports.asked.remove(&reply.id).map(|asked| asked.outcome);
-        self.reports.bytes -= outcome.as_ref().map_or(0, |outcome| outcome.get().len());
-        match (&reply.result, outcome) {
-            (Ok(judged), _) => {
-                let judged = read::<Judged>(judged);
-                let refused = match &judged {
-                    Ok(Judged { accepted: true, .. }) => None,
-                    Ok(Judged { reason, .. }) => Some(reason.as_deref().unwrap_or("refused")),
-                    Err(error) => Some(error.message()),
-                };
-                acknowledge(turn, task, token, refused);
-            }
-            (Err(error), Some(outcome)) if is_passing(error.code()) => {
-                self.reports.bytes += outcome.get().len();
-                self.refuse(turn, task, token, outcome);
-            }
-            // It is sent again by the worker.
-            (Err(error), None) if is_passing(error.code()) => {}
-            (Err(error), _) => acknowledge(turn, task, token, Some(error.clone().redacted().message())),
-        }
-    }
-
-    fn told_progress(&mut self, turn: &mut Turn<'_>, token: &str) {
-        let Some(task) = self.tasks.get_mut(token) else { return };
-        if let Progress::Newer(newer) = std::mem::take(&mut task.progress)
-            && ask(turn, "workerProgress", &*newer, &Note::Progress { token: token.into() }).is_ok()
-        {
-            task.progress = Progress::BeingTold;
-        }
-    }
-
-    fn refuse(&mut self, turn: &mut Turn<'_>, task: &str, token: &str, outcome: Box<RawValue>) {
-        let again = turn.now() + REPORT_AGAIN_MS;
-        self.reports.refused.push(Refused { again, task: task.into(), token: token.into(), outcome });
-        self.wake_for_reports(turn);
-    }
-
-    fn wake_for_reports(&mut self, turn: &mut Turn<'_>) {
-        if let Some(next) = self.reports.next() {
+    pub(super) fn wake_for_reports(&mut self, turn: &mut Turn<'_>) {
+        if let Some(next) = self.next_report(turn) {
             self.wake_at(turn, next);
         }
     }
 
     /// Tells the manager again what it did not take; answers when the next of it is due.
     pub(super) fn report_again(&mut self, turn: &mut Turn<'_>) -> Option<u64> {
-        let now = turn.now();
-        if self.reports.state_again.take_if(|again| *again <= now).is_some() {
-            if is_connected(turn) { self.announce(turn) } else { self.say_gone(turn, true) }
-        }
-        let due: Vec<_> = self.reports.refused.extract_if(.., |refused| refused.again <= now).collect();
-        for Refused { task, token, outcome, .. } in due {
-            self.reports.bytes -= outcome.get().len();
-            self.tell_result(turn, &task, &token, outcome);
-        }
-        self.reports.next()
-    }
-}
-
-impl Reports {
-    /// What results are held of.
-    fn tokens(&self) -> impl Iterator<Item = &str> {
-        let asked = self.asked.values().map(|asked| &*asked.token);
-        asked.chain(self.refused.iter().map(|refused| &*refused.token))
+        self.tell_results(turn);
+        self.tell_state_again(turn);
+        self.next_report(turn)
     }
 
-    fn next(&self) -> Option<u64> {
-        self.refused.iter().map(|refused| refused.again).chain(self.state_again).min()
+    fn next_report(&self, turn: &Turn<'_>) -> Option<u64> {
+        let state = self.reports.state_again.filter(|_| is_connected(turn) || self.results.is_empty());
+        self.results.next().into_iter().chain(state).min()
     }
 }
 
@@ -378,7 +284,12 @@ fn parse(frame: &Frame) -> Result<Message<'_>, (Option<Id>, Error)> {
 }
 
 /// Asks the manager.
-fn ask<T: Serialize + ?Sized>(turn: &mut Turn<'_>, method: &str, payload: &T, note: &Note) -> Result<u64, Error> {
+pub(super) fn ask<T: Serialize + ?Sized>(
+    turn: &mut Turn<'_>,
+    method: &str,
+    payload: &T,
+    note: &Note,
+) -> Result<u64, Error> {
     let Some(manager) = turn.path().parent() else {
         return Err(Error::not_found("the root has no manager above it"));
     };
@@ -386,14 +297,6 @@ fn ask<T: Serialize + ?Sized>(turn: &mut Turn<'_>, method: &str, payload: &T, no
 }
 
 /// Whether the same can go well a little later.
-fn is_passing(code: Code) -> bool {
+pub(super) fn is_passing(code: Code) -> bool {
     matches!(code, Code::Overloaded | Code::Unavailable | Code::CommitUnknown | Code::StorageFull)
-}
-
-/// Tells the worker what became of a result: it need not keep it any more.
-fn acknowledge(turn: &mut Turn<'_>, task_id: &str, token: &str, refused: Option<&str>) {
-    if let Some(socket) = newest_session(turn) {
-        let ack = Ack { task_id, token, accepted: refused.is_none(), reason: refused };
-        turn.send_frame(socket, frames::frame("ack", &ack));
-    }
 }

@@ -1,12 +1,14 @@
 //! A connection below a manager that writes down what it is told, in made time.
 
+mod bunches;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::auth::{self, Secret, Token};
-use crate::object::{Ask, Scope, read};
+use crate::object::{Ask, Deferred, Scope, read};
 use crate::path::{ObjectName, ObjectPath};
 use crate::sim::{Random, Simulation, Step, World};
 
@@ -20,6 +22,31 @@ struct Stub {
     told: Vec<(String, Value)>,
     refusals: u32,
     lost: Vec<String>,
+    /// The method that is not answered before it is released, and the answers that are owed.
+    held: Option<String>,
+    owed: Vec<(Deferred, Value)>,
+    /// Most results that it judges at once.
+    judges: Option<usize>,
+    /// What it has counted a result of.
+    counted: Vec<String>,
+}
+
+impl Stub {
+    /// A result counts once, and one of a token that begins with `stale` never does.
+    fn judge(&mut self, results: &Value) -> Vec<Value> {
+        let mut verdicts = Vec::new();
+        for result in results.as_array().into_iter().flatten().take(self.judges.unwrap_or(usize::MAX)) {
+            let token = result["token"].as_str().unwrap().to_owned();
+            let accepted = !token.starts_with("stale") && !self.counted.contains(&token);
+            verdicts.push(if accepted {
+                json!({"accepted": true})
+            } else {
+                json!({"accepted": false, "reason": "stale"})
+            });
+            self.counted.extend(Some(token).filter(|_| accepted));
+        }
+        verdicts
+    }
 }
 
 impl Class for Stub {
@@ -32,6 +59,15 @@ impl Class for Stub {
             "touch" => turn.put("touched", &true)?,
             "refuse" => self.refusals = read(payload)?,
             "lose" => self.lost = read(payload)?,
+            "judges" => self.judges = read(payload)?,
+            "hold" => self.held = Some(read(payload)?),
+            "release" => {
+                self.held = None;
+                for (owed, answer) in self.owed.drain(..) {
+                    turn.answer_deferred(&owed, json(&answer));
+                }
+            }
+            "counted" => return json(&self.counted),
             "told" => return json(&self.told),
             "assign" | "cancelTasks" => {
                 let worker = turn.path().child(&ObjectName::parse("w1").unwrap());
@@ -39,18 +75,23 @@ impl Class for Stub {
             }
             _ => {
                 assert!(matches!(turn.caller(), Caller::Object(path) if path.as_str() == "/w1"), "{method}");
-                self.told.push((method.to_owned(), given));
+                self.told.push((method.to_owned(), given.clone()));
                 if self.refusals > 0 {
                     self.refusals -= 1;
                     let deferred = turn.defer()?;
                     turn.answer_deferred(&deferred, Err(Error::new(Code::Overloaded, "later")));
                     return json(&());
                 }
-                return json(&match method {
+                let answer = match method {
                     "workerReady" => json!({"heartbeatInterval": 5_000, "leaseTimeout": 15_000, "lost": self.lost}),
-                    "workerResult" => json!({"accepted": true}),
+                    "workerResults" => json!({"verdicts": self.judge(&given["results"])}),
                     _ => json!({}),
-                });
+                };
+                if self.held.as_deref() == Some(method) {
+                    self.owed.push((turn.defer()?, answer));
+                    return json(&());
+                }
+                return json(&answer);
             }
         }
         json(&())
@@ -118,6 +159,20 @@ fn frames(world: &World<'_>, client: u32) -> (Vec<Value>, Option<u16>) {
 fn told(world: &World<'_>, method: &str) -> Result<Vec<Value>, String> {
     let told: Vec<(String, Value)> = serde_json::from_value(world.call("/", "told", ())?).unwrap();
     Ok(told.into_iter().filter(|(by, _)| by == method).map(|(_, payload)| payload).collect())
+}
+
+/// The items of what the manager was told by one method.
+fn told_items(world: &World<'_>, method: &str, items: &str) -> Result<Vec<Value>, String> {
+    Ok(told(world, method)?.iter().flat_map(|told| told[items].as_array().unwrap().clone()).collect())
+}
+
+fn told_results(world: &World<'_>) -> Result<Vec<Value>, String> {
+    told_items(world, "workerResults", "results")
+}
+
+fn acks(world: &World<'_>, client: u32) -> Vec<Value> {
+    let acks = frames(world, client).0.into_iter().filter(|frame| frame["type"] == "ack");
+    acks.map(|frame| frame["payload"].clone()).collect()
 }
 
 fn expect<T: PartialEq + std::fmt::Debug>(is: &T, expected: &T) -> Result<(), String> {
@@ -267,10 +322,8 @@ fn wc5_a_result_is_told_until_it_is_taken_and_then_acknowledged() {
         pass(2_000),
     ];
     run(simulation, steps, move |world| {
-        expect(&told(world, "workerResult")?, &vec![told_result.clone(); 4])?;
-        let acks: Vec<_> = frames(world, 1).0.into_iter().filter(|frame| frame["type"] == "ack").collect();
-        let ack = json!({"taskId": "t1", "token": "k1", "accepted": true});
-        expect(&acks, &vec![json!({"type": "ack", "payload": ack})])?;
+        expect(&told_results(world)?, &vec![told_result.clone(); 4])?;
+        expect(&acks(world, 1), &vec![json!({"taskId": "t1", "token": "k1", "accepted": true})])?;
         expect(&world.call("/w1", "status", ())?["currentTasks"], &json!([]))
     });
 }
@@ -288,7 +341,7 @@ fn wc5_a_failure_of_any_shape_and_a_result_that_is_too_large_are_told() {
         ),
     ] {
         run(simulation, [connect(1), ready(1, 1), say(1, "result", sent)], move |world| {
-            expect(&told(world, "workerResult")?, &vec![expected.clone()])
+            expect(&told_results(world)?, &vec![expected.clone()])
         });
     }
 }
@@ -305,7 +358,7 @@ fn wc5_progress_is_told_one_at_a_time_and_the_newest_always() {
         say(1, "progress", json!({"taskId": "t1", "token": "stale", "progress": 1})),
     ];
     run(simulation, begin.into_iter().chain((1..=20).map(progress)).chain([pass(1_000)]), |world| {
-        let told = told(world, "workerProgress")?;
+        let told = told_items(world, "workerProgress", "progress")?;
         let of = |progress: u64| json!({"taskId": "t1", "token": "k1", "progress": progress});
         expect(&(told.first(), told.last()), &(Some(&of(1)), Some(&of(20))))?;
         if told.iter().any(|told| told["token"] != "k1") { Err(format!("{told:?}")) } else { Ok(()) }

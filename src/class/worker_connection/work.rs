@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -12,25 +13,21 @@ use super::session::{OPEN, READY, ready_session, what_is_taken};
 use crate::limits::CONNECTION_LOOK_MS;
 use crate::object::{Error, Turn, json};
 
-/// What the worker has been given, by token.
+/// What the worker has been given.
 #[derive(Debug, Default)]
-pub(super) struct Tasks(BTreeMap<Box<str>, Task>);
+pub(super) struct Tasks {
+    by_token: BTreeMap<Box<str>, Task>,
+    /// The last one whose progress was told: the others come first.
+    told: Box<str>,
+}
 
 /// A task that the worker runs.
 #[derive(Debug, Default)]
 pub(super) struct Task {
     /// Its id, where this object knows it.
     id: Option<Box<str>>,
-    pub(super) progress: Progress,
-}
-
-/// What the manager is told of how far a task is: one word at a time, and then the newest.
-#[derive(Debug, Default)]
-pub(super) enum Progress {
-    #[default]
-    Told,
-    BeingTold,
-    Newer(Box<RawValue>),
+    /// The newest word of how far it is, if the manager does not have it.
+    pub(super) progress: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -61,37 +58,57 @@ struct Tokens<'a> {
 
 impl Tasks {
     pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(token, task)| task.id.as_deref().unwrap_or(token))
+        self.by_token.iter().map(|(token, task)| task.id.as_deref().unwrap_or(token))
     }
 
     pub(super) fn tokens(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(|token| &**token)
+        self.by_token.keys().map(|token| &**token)
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.by_token.clear();
     }
 
     pub(super) fn get_mut(&mut self, token: &str) -> Option<&mut Task> {
-        self.0.get_mut(token)
+        self.by_token.get_mut(token)
     }
 
     /// A task is over.
     pub(super) fn end(&mut self, token: &str) {
-        self.0.remove(token);
+        self.by_token.remove(token);
     }
 
     /// The worker runs these and no others.
     pub(super) fn are(&mut self, running: Vec<Box<str>>) {
-        let mut before = std::mem::take(&mut self.0);
-        self.0 =
+        let mut before = std::mem::take(&mut self.by_token);
+        self.by_token =
             running.into_iter().map(|token| (before.remove(&token).unwrap_or_default(), token)).map(swap).collect();
+    }
+
+    /// Takes out how far tasks are, where the manager does not know it: as much as fits, and the other tasks are the first the
+    /// next time.
+    pub(super) fn take_progress(&mut self, most: usize) -> Vec<Box<RawValue>> {
+        let told = std::mem::take(&mut self.told);
+        let behind = self.by_token.range::<str, _>((Bound::Excluded(&*told), Bound::Unbounded));
+        let before = self.by_token.range::<str, _>((Bound::Unbounded, Bound::Included(&*told)));
+        let mut bytes = 0;
+        let tokens: Vec<Box<str>> = behind
+            .chain(before)
+            .filter_map(|(token, task)| Some((token, task.progress.as_ref()?.get().len())))
+            .take_while(|(_, length)| {
+                bytes += length;
+                bytes == *length || bytes <= most
+            })
+            .map(|(token, _)| token.clone())
+            .collect();
+        self.told = tokens.last().cloned().unwrap_or(told);
+        tokens.iter().filter_map(|token| self.by_token.get_mut(token)?.progress.take()).collect()
     }
 
     /// When to look again while the worker runs something: an object that waits does not sleep, and this one would forget
     /// what it is.
     pub(super) fn keep_awake(&self, now: u64) -> Option<u64> {
-        (!self.0.is_empty()).then(|| now + CONNECTION_LOOK_MS)
+        (!self.by_token.is_empty()).then(|| now + CONNECTION_LOOK_MS)
     }
 }
 
@@ -108,11 +125,11 @@ impl WorkerConnection {
         let mut accepted = Vec::with_capacity(heads.len());
         if let Some(socket) = ready_session(turn) {
             for (task, head) in tasks.iter().zip(&heads) {
-                if self.tasks.0.len() >= room && !self.tasks.0.contains_key(&*head.token) {
+                if self.tasks.by_token.len() >= room && !self.tasks.by_token.contains_key(&*head.token) {
                     continue;
                 }
-                let given = Task { id: Some((&*head.task_id).into()), progress: Progress::Told };
-                self.tasks.0.insert((&*head.token).into(), given);
+                let given = Task { id: Some((&*head.task_id).into()), progress: None };
+                self.tasks.by_token.insert((&*head.token).into(), given);
                 turn.send_frame(socket, frames::frame("task", *task));
                 accepted.push(&*head.token);
             }
@@ -134,7 +151,7 @@ impl WorkerConnection {
 
     /// Tells the worker that nobody wants this any more.
     pub(super) fn cancel(&mut self, turn: &mut Turn<'_>, token: &str) {
-        let task = self.tasks.0.remove(token);
+        let task = self.tasks.by_token.remove(token);
         let task_id = task.as_ref().and_then(|task| task.id.as_deref());
         let to = if turn.sockets_tagged(READY).is_empty() { OPEN } else { READY };
         turn.send_tagged(to, frames::frame("cancel", &Cancel { task_id, token }));

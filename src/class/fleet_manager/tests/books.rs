@@ -42,7 +42,10 @@ fn draw(random: &mut Random) -> Step {
         16 => Step::call(connection, "down", json!({})),
         17 => Step::call(connection, "vanish", json!({})),
         18 => Step::call(connection, "beat", json!({"metrics": {"load": random.below(9)}})),
-        19..=22 => Step::call(connection, "finish", json!({"success": !random.one_in(4)})),
+        19..=22 => {
+            let (count, twice) = (1 + random.below(3), random.one_in(4));
+            Step::call(connection, "finish", json!({"success": !random.one_in(4), "count": count, "twice": twice}))
+        }
         23 => manager("scaleWorkers", &json!({"count": 1 + random.below(4)})),
         24 => manager("getBatchStatus", &json!({"batchId": "nobody"})),
         25..=28 => manager("getStats", &json!({})),

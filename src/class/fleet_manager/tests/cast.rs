@@ -36,6 +36,18 @@ impl Class for User {
             "submit" => {
                 turn.call(&manager, "submitBatch", payload, Ask::new().timeout(600_000).note(&Value::Null))?;
             }
+            // The same, below so many other calls.
+            "submitDeep" => {
+                let mut deep: Value = read(payload)?;
+                let depth = deep["depth"].as_u64().unwrap_or_default();
+                let (to, method) = match depth {
+                    0 => (manager, "submitBatch"),
+                    _ => (turn.path().clone(), "submitDeep"),
+                };
+                deep["depth"] = json!(depth.saturating_sub(1));
+                let payload = if depth == 0 { json!({"tasks": deep["tasks"]}) } else { deep };
+                turn.call(&to, method, &payload, Ask::new().note(&Value::Null))?;
+            }
             "cancel" => {
                 let index: usize = read(payload)?;
                 if let Some(batch) = self.batches.get(index % self.batches.len().max(1)).cloned() {
@@ -131,6 +143,8 @@ pub(super) struct Connection {
     answers: Vec<Value>,
     /// What it was told to drop.
     cancelled: Vec<String>,
+    /// How many tasks it was given by each call.
+    calls: Vec<usize>,
 }
 
 impl Class for Connection {
@@ -147,24 +161,34 @@ impl Class for Connection {
                 Self::say(turn, "workerReady", &ready)?;
             }
             "beat" => Self::say(turn, "workerHeartbeat", &payload)?,
-            "result" => Self::say(turn, "workerResult", &payload)?,
+            "result" => Self::say(turn, "workerResults", &json!({"results": [payload]}))?,
+            // Says of the first of its tasks, or of so many, that they are done; before them what it says besides, after them
+            // the first of them once more.
             "finish" => {
-                if let Some((token, task)) = self.tasks.first_key_value() {
-                    let success = payload["success"].as_bool().unwrap_or(true);
-                    let result =
-                        json!({"taskId": task, "token": token, "success": success, "result": 7, "error": "no"});
-                    Self::say(turn, "workerResult", &result)?;
+                let success = payload["success"].as_bool().unwrap_or(true);
+                let count = usize::try_from(payload["count"].as_u64().unwrap_or(1)).unwrap_or(usize::MAX);
+                let done = self.tasks.iter().take(count).map(|(token, task)| {
+                    json!({"taskId": task, "token": token, "success": success, "result": 7, "error": "no"})
+                });
+                let mut results: Vec<Value> = payload["before"].as_array().cloned().unwrap_or_default();
+                results.extend(done);
+                if payload["twice"] == json!(true) {
+                    results.extend(results.first().cloned());
+                }
+                if !results.is_empty() {
+                    Self::say(turn, "workerResults", &json!({ "results": results }))?;
                 }
             }
             // Says of a task that it was told to drop that it is done.
             "insist" => {
                 let token = self.cancelled.last().ok_or_else(|| Error::conflict("nothing was cancelled"))?;
                 let result = json!({"taskId": payload["taskId"], "token": token, "success": true, "result": 1});
-                Self::say(turn, "workerResult", &result)?;
+                Self::say(turn, "workerResults", &json!({"results": [result]}))?;
             }
             "progress" => {
                 let (token, task) = self.tasks.first_key_value().ok_or_else(|| Error::conflict("idle"))?;
-                Self::say(turn, "workerProgress", &json!({"taskId": task, "token": token, "progress": payload}))?;
+                let progress = json!({"taskId": task, "token": token, "progress": payload});
+                Self::say(turn, "workerProgress", &json!({"progress": [progress]}))?;
             }
             "down" => {
                 (self.up, self.tasks) = (false, BTreeMap::new());
@@ -185,13 +209,15 @@ impl Class for Connection {
     }
 
     fn replied(&mut self, _: &mut Turn<'_>, reply: &Replied<'_>) -> Result<(), Error> {
-        let (method, said): (String, Value) = read(reply.note)?;
+        let said: Vec<String> = read(reply.note)?;
         let answer: Value = match &reply.result {
             Ok(answer) => read(answer)?,
             Err(error) => json!(error.message()),
         };
-        if method == "workerResult" && reply.result.is_ok() {
-            self.tasks.remove(said["token"].as_str().unwrap_or_default());
+        if let Some(verdicts) = answer["verdicts"].as_array() {
+            said.iter().take(verdicts.len()).for_each(|token| drop(self.tasks.remove(token)));
+            self.answers.extend(verdicts.iter().cloned());
+            return Ok(());
         }
         for token in answer["lost"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             self.tasks.remove(token);
@@ -204,11 +230,14 @@ impl Class for Connection {
 impl Connection {
     fn say(turn: &mut Turn<'_>, method: &str, payload: &Value) -> Result<(), Error> {
         let parent = turn.path().parent().ok_or_else(|| Error::conflict("no parent"))?;
+        let results = payload["results"].as_array().into_iter().flatten();
+        let tokens: Vec<_> = results.filter_map(|result| result["token"].as_str()).collect();
         let payload = to_raw_value(payload).map_err(|error| Error::internal(error.to_string()))?;
-        turn.call(&parent, method, &payload, Ask::new().in_memory().note(&(method, &payload))).map(drop)
+        turn.call(&parent, method, &payload, Ask::new().in_memory().note(&tokens)).map(drop)
     }
 
     fn assign(&mut self, payload: &Value) -> Result<Vec<u8>, Error> {
+        self.calls.push(payload["tasks"].as_array().map_or(0, Vec::len));
         let mut accepted = Vec::new();
         for task in payload["tasks"].as_array().into_iter().flatten().filter(|_| self.up) {
             let (token, id) = (task["token"].as_str().unwrap_or_default(), task["taskId"].as_str().unwrap_or_default());

@@ -7,7 +7,11 @@ const C2: &str = "/u/m/c2";
 
 /// A manager that retries quickly, and two workers that are not connected yet.
 fn begun() -> Simulation {
-    simulation(1)
+    begun_with(1)
+}
+
+fn begun_with(seed: u64) -> Simulation {
+    simulation(seed)
         .step(Step::call("/u", "begin", ()))
         .step(Step::Pass { ms: 500 })
         .step(manager("updateConfig", &json!({"retryBackoff": {"initialMs": 100, "maxMs": 100}, "maxRetries": 1})))
@@ -182,7 +186,7 @@ fn wc5_what_a_worker_says_of_itself_is_checked() {
     }
     begun()
         .check(|world| {
-            for method in ["workerReady", "workerHeartbeat", "workerProgress", "workerResult", "workerGone"] {
+            for method in ["workerReady", "workerHeartbeat", "workerProgress", "workerResults", "workerGone"] {
                 let error = world.call(MANAGER, method, json!({"capacity": 1})).unwrap_err();
                 same(method, &&*error, &"only a worker's connection, a child of this manager, may call this")?;
             }
@@ -317,6 +321,182 @@ fn fm4_cancelling_tells_connected_workers_to_stop() {
             same("running", &tasks(world, C1)?, &0)?;
             let (status, _) = only_batch(world)?;
             same("status", &status["status"], &json!("cancelled"))
+        })
+        .run();
+}
+
+/// A manager that hands out as much as there is.
+fn roomy() -> Simulation {
+    roomy_with(1)
+}
+
+fn roomy_with(seed: u64) -> Simulation {
+    begun_with(seed).step(manager("scaleWorkers", &json!({"count": 1_000}))).step(soon())
+}
+
+fn finish(count: usize) -> Step {
+    Step::call(C1, "finish", json!({ "count": count }))
+}
+
+/// How many tasks each call gave the worker.
+fn calls(world: &World<'_>) -> Result<Value, String> {
+    Ok(world.call(C1, "get", ())?["calls"].clone())
+}
+
+#[test]
+fn wc5_tasks_of_one_turn_are_given_in_one_call() {
+    roomy()
+        .step(up(C1, 1_000))
+        .step(soon())
+        .step(ext(30))
+        .step(soon())
+        .step(ext(250))
+        .step(soon())
+        .check(|world| same("tasks a call", &calls(world)?, &json!([30, 100, 100, 50])))
+        .run();
+    // And so are those that follow results.
+    roomy()
+        .step(up(C1, 40))
+        .step(soon())
+        .step(ext(100))
+        .step(soon())
+        .step(finish(40))
+        .step(soon())
+        .step(finish(40))
+        .step(soon())
+        .step(finish(40))
+        .step(soon())
+        .check(|world| {
+            same("tasks a call", &calls(world)?, &json!([40, 40, 20]))?;
+            same("completed", &only_batch(world)?.0["completedTasks"], &json!(100))
+        })
+        .run();
+}
+
+#[test]
+fn wc5_what_a_call_gives_is_bounded_in_bytes() {
+    let task = |n: usize, bytes: usize| json!({"id": format!("t{n}"), "type": "ext", "data": "x".repeat(bytes)});
+    let sizes = [200_000, 200_000, 200_000, 1_000_000, 1_000];
+    let tasks: Vec<_> = sizes.into_iter().enumerate().map(|(n, bytes)| task(n, bytes)).collect();
+    roomy()
+        .step(up(C1, 9))
+        .step(soon())
+        .step(manager("submitBatch", &json!({ "tasks": tasks })))
+        .step(soon())
+        .check(|world| same("tasks a call", &calls(world)?, &json!([2, 1, 1, 1])))
+        .run();
+}
+
+#[test]
+fn wc5_what_no_worker_can_be_told_of_does_not_run() {
+    let tasks =
+        |count: usize| json!((0..count).map(|n| json!({"id": format!("t{n}"), "type": "ext"})).collect::<Vec<_>>());
+    // The manager's own calls would lie too deep.
+    let deep = |ms| {
+        roomy()
+            .step(up(C1, 5))
+            .step(soon())
+            .step(Step::call("/u", "submitDeep", json!({"depth": 31, "tasks": tasks(7)})))
+            .step(Step::Pass { ms })
+    };
+    deep(300)
+        .check(|world| {
+            let batch = world.call(MANAGER, "listBatches", json!({}))?["items"][0].clone();
+            same("running", &number(&batch, "runningTasks"), &0)?;
+            same("queued", &number(&batch, "queuedTasks"), &7)?;
+            same("tasks a call", &calls(world)?, &json!([]))
+        })
+        .run();
+    deep(3_000)
+        .step(finish(5))
+        .step(soon())
+        .step(finish(5))
+        .step(soon())
+        .check(|world| {
+            same("tasks a call", &calls(world)?, &json!([5, 2]))?;
+            let id = world.call(MANAGER, "listBatches", json!({}))?["items"][0]["batchId"].clone();
+            let results = items(world, "getBatchResults", &json!({ "batchId": id }))?;
+            let attempts: Vec<_> = results.iter().map(|result| number(result, "attempts")).collect();
+            same("attempts", &attempts, &vec![1; 7])
+        })
+        .run();
+}
+
+#[test]
+fn fm7_each_result_of_a_bunch_is_judged_for_itself() {
+    let forged = json!({"taskId": "t0", "token": "0123456789abcdef", "success": true, "result": 1});
+    roomy()
+        .step(up(C1, 9))
+        .step(soon())
+        .step(ext(4))
+        .step(soon())
+        .step(Step::call(C1, "finish", json!({"count": 4, "before": [forged], "twice": true})))
+        .step(soon())
+        .check(|world| {
+            let verdicts = answers(world, C1)?;
+            let verdicts: Vec<_> = verdicts.iter().filter_map(|verdict| verdict["accepted"].as_bool()).collect();
+            same("verdicts", &verdicts, &vec![false, true, true, true, true, false])?;
+            let (status, results) = only_batch(world)?;
+            same("status", &(&status["status"], results.len()), &(&json!("completed"), 4))
+        })
+        .run();
+}
+
+#[test]
+fn fm4_a_batch_that_is_cancelled_while_a_bunch_is_under_way_is_exact() {
+    for seed in 0..20 {
+        for steps in [[finish(3), Step::call("/u", "cancel", 0)], [Step::call("/u", "cancel", 0), finish(3)]] {
+            let begun = roomy_with(seed).step(up(C1, 4)).step(soon()).step(ext(6)).step(soon());
+            steps
+                .into_iter()
+                .fold(begun, Simulation::step)
+                .step(soon())
+                .step(up(C1, 4))
+                .step(soon())
+                .check(|world| {
+                    let (status, results) = only_batch(world)?;
+                    let counted = number(&status, "completedTasks");
+                    same("status", &status["status"], &json!("cancelled"))?;
+                    same("results", &(results.len() as u64), &counted)?;
+                    same("all of a bunch or none of it", &(counted % 3), &0)?;
+                    same("what the worker has", &tasks(world, C1)?, &0)
+                })
+                .run();
+        }
+    }
+}
+
+#[test]
+fn fm10_a_bunch_whose_commit_fails_or_that_a_crash_meets_counts_once() {
+    Simulation::seeds(0..20, |seed| {
+        let begun = roomy_with(seed).step(up(C1, 6)).step(soon()).step(ext(6)).step(soon());
+        let trouble = if seed % 2 == 0 { [Step::CommitFails, finish(6)] } else { [finish(6), Step::Crash] };
+        let troubled = trouble.into_iter().fold(begun, Simulation::step);
+        // Whoever was not acknowledged says it again.
+        (0..3).flat_map(|_| [up(C1, 6), soon(), finish(6), soon()]).fold(troubled.step(soon()), Simulation::step).check(
+            |world| {
+                let (status, results) = only_batch(world)?;
+                same("status", &(&status["status"], results.len()), &(&json!("completed"), 6))
+            },
+        )
+    });
+}
+
+#[test]
+fn wc5_a_turn_judges_no_more_results_than_it_can_write() {
+    let task = |n: usize| json!({"id": format!("t{n}"), "type": "ext", "retries": 0, "data": "x".repeat(1_000_000)});
+    roomy()
+        .step(up(C1, 9))
+        .step(soon())
+        .step(manager("submitBatch", &json!({ "tasks": (0..8).map(task).collect::<Vec<_>>() })))
+        .step(soon())
+        .step(Step::call(C1, "finish", json!({"count": 8, "success": false})))
+        .step(soon())
+        .check(|world| {
+            let judged = answers(world, C1)?.iter().filter(|answer| answer["accepted"] == json!(true)).count();
+            let failed = number(&world.call(MANAGER, "getStats", json!({}))?, "failedTasks");
+            same("failed", &failed, &(judged as u64))?;
+            if (1..8).contains(&judged) { Ok(()) } else { Err(format!("{judged} of 8 in one turn")) }
         })
         .run();
 }
