@@ -8,6 +8,7 @@
 //! Nothing is percent-decoded. A name is what the URL says, byte for byte, so that one object cannot be reached under
 //! two spellings, and no decoded slash or dot can smuggle a segment past a check.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -79,8 +80,21 @@ impl std::borrow::Borrow<str> for ObjectName {
 }
 
 /// The canonical address of one object.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ObjectPath(Arc<str>);
+
+impl Ord for ObjectPath {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Many that are compared are clones of one.
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for ObjectPath {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl ObjectPath {
     /// The path of the root object, `/`.

@@ -236,6 +236,13 @@ impl FleetManager {
         if batches.len() > BATCHES_HELD {
             batches.clear();
         }
+        let now = (self.books.completed, self.books.failed);
+        let told = std::mem::replace(&mut self.memory.told, now);
+        for (status, ended) in [("completed", now.0 - told.0), ("failed", now.1 - told.1)] {
+            if ended > 0 {
+                turn.count("fleet_tasks", &[("status", status)], ended);
+            }
+        }
         self.arm(turn)
     }
 

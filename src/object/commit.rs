@@ -139,8 +139,7 @@ impl Inner {
         }
         let set = std::mem::replace(&mut run.set, WriteSet::new(slot.path.clone()));
         let (cleared, wake) = (set.clear, set.wake.flatten());
-        let keys = set.rows.keys().filter(|(space, _)| *space == Space::User);
-        let keys: Vec<Box<str>> = keys.map(|(_, key)| key.clone()).collect();
+        let rows = cleared || set.rows.keys().any(|(space, _)| *space == Space::User);
         let effects = std::mem::take(&mut run.effects);
         let (joined, response) = (std::mem::take(&mut run.joined), run.response.take());
         let committed = if set.deleted.is_empty() {
@@ -165,8 +164,8 @@ impl Inner {
                 if let Some(at) = wake {
                     self.wakes.note(at, seq);
                 }
-                if let Some(stored) = body.stored.as_mut().filter(|_| cleared || !keys.is_empty()) {
-                    stored.rows.committed(cleared, keys.iter().map(|key| &**key), seq);
+                if let Some(stored) = body.stored.as_mut().filter(|_| rows) {
+                    stored.rows.committed(&self.storage, seq);
                 }
                 self.release(slot, effects, seq);
                 if let Some(response) = response {

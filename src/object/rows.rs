@@ -4,7 +4,7 @@
 //! durable may go, between runs, when there is too much of it.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, btree_map};
+use std::collections::{BTreeMap, VecDeque, btree_map};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -28,27 +28,34 @@ pub(super) struct Rows {
     /// Whether every row that there is is here.
     complete: bool,
     gaps: Gaps,
-    /// The write set that dropped all rows last.
-    cleared: Seq,
+    /// The run that dropped all rows last.
+    cleared: Run,
+    /// The run that goes on.
+    run: Run,
+    /// Runs whose write sets may not be durable.
+    committed: VecDeque<(Run, Seq)>,
 }
+
+/// Runs are counted from 1, as far as they write rows; what was only read is of none.
+type Run = u64;
 
 #[derive(Debug)]
 struct Cached {
     value: Option<Value>,
-    /// The write set it is in; [`Seq::NONE`] for what was read.
-    written: Seq,
+    /// The run that wrote it; 0 if it was read.
+    written: Run,
 }
 
 impl Rows {
     /// The rows of an object that has this many; some of them are read ahead.
     pub(super) fn load(storage: &Storage, path: &ObjectPath, count: u64) -> Result<Self, storage::Error> {
-        let mut rows = Self { complete: true, ..Self::default() };
+        let mut rows = Self { complete: true, run: 1, ..Self::default() };
         if count > 0 {
             let ahead = Range { limit: PREFETCH_ROWS, bytes: PREFETCH_BYTES, ..everything() };
             let found = storage.rows(path, Space::User, &ahead)?;
             rows.complete = found.len() as u64 >= count;
             for (key, value) in found {
-                rows.keep(key, Some(value), Seq::NONE);
+                rows.keep(key, Some(value), 0);
             }
         }
         Ok(rows)
@@ -67,7 +74,7 @@ impl Rows {
             return Ok(None);
         }
         let value = storage.get(path, Space::User, key)?;
-        self.keep(key.into(), value.clone(), Seq::NONE);
+        self.keep(key.into(), value.clone(), 0);
         Ok(value)
     }
 
@@ -85,7 +92,7 @@ impl Rows {
                 let here = here.map(|(key, _)| key.clone());
                 self.gaps.add(key, next.into_iter().chain(here).min());
             }
-            self.keep(key.into(), value, Seq::NONE);
+            self.keep(key.into(), value, 0);
         }
         Ok(self.get(storage, path, key)?.map(|value| value.len()))
     }
@@ -93,32 +100,33 @@ impl Rows {
     /// Takes over what a turn wrote; [`Rows::committed`] says later in which write set it is.
     pub(super) fn apply(&mut self, cleared: bool, writes: &BTreeMap<Box<str>, Option<Value>>) {
         if cleared {
-            *self = Self { complete: true, cleared: UNDECIDED, ..Self::default() };
+            let committed = std::mem::take(&mut self.committed);
+            *self = Self { complete: true, cleared: self.run, run: self.run, committed, ..Self::default() };
         }
         for (key, value) in writes {
             if value.is_some() {
                 self.gaps.fill(key);
             }
-            self.keep(key.clone(), value.clone(), UNDECIDED);
+            self.keep(key.clone(), value.clone(), self.run);
         }
     }
 
     /// What was applied since the last call is in this write set.
-    pub(super) fn committed<'a>(&mut self, cleared: bool, keys: impl Iterator<Item = &'a str>, seq: Seq) {
-        if cleared {
-            self.cleared = seq;
-        }
-        for key in keys {
-            if let Some(cached) = self.cached.get_mut(key) {
-                cached.written = seq;
-            }
-        }
+    pub(super) fn committed(&mut self, storage: &Storage, seq: Seq) {
+        while self.committed.pop_front_if(|(_, seq)| storage.outcome(*seq) != Outcome::Pending).is_some() {}
+        self.committed.push_back((self.run, seq));
+        self.run += 1;
     }
 
     /// Drops what is durable, if there is too much in memory.
     pub(super) fn trim(&mut self, storage: &Storage) {
-        let pending = |seq: Seq| seq == UNDECIDED || storage.outcome(seq) == Outcome::Pending;
-        if self.bytes <= ROW_CACHE_BYTES || pending(self.cleared) {
+        if self.bytes <= ROW_CACHE_BYTES {
+            return;
+        }
+        let first = self.committed.iter().find(|(_, seq)| storage.outcome(*seq) == Outcome::Pending);
+        let pending = first.map_or(self.run, |(run, _)| *run);
+        let pending = |run: Run| run >= pending;
+        if pending(self.cleared) {
             return;
         }
         self.complete = false;
@@ -145,7 +153,7 @@ impl Rows {
                     break;
                 }
                 if !self.cached.contains_key(key) {
-                    self.keep(key.clone(), Some(Arc::clone(value)), Seq::NONE);
+                    self.keep(key.clone(), Some(Arc::clone(value)), 0);
                 }
             }
         }
@@ -216,7 +224,7 @@ impl Rows {
         self.bytes
     }
 
-    fn keep(&mut self, key: Box<str>, value: Option<Value>, written: Seq) {
+    fn keep(&mut self, key: Box<str>, value: Option<Value>, written: Run) {
         self.bytes += size(&key, value.as_ref());
         let length = key.len();
         if let Some(old) = self.cached.insert(key, Cached { value, written }) {
@@ -224,9 +232,6 @@ impl Rows {
         }
     }
 }
-
-/// Of a write set that has no number yet: later than all that have one.
-const UNDECIDED: Seq = Seq(u64::MAX);
 
 fn everything() -> Range {
     Range { start: Bound::Unbounded, end: Bound::Unbounded, reverse: false, limit: usize::MAX, bytes: usize::MAX }

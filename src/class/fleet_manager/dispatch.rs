@@ -43,12 +43,13 @@ impl FleetManager {
     pub(super) fn dispatch(&mut self, turn: &mut Turn<'_>) -> Result<(), Error> {
         let mut room = Room::of(SWEEP_ROWS);
         let mut assignments = Assignments::default();
+        let kinds: Vec<Box<str>> = self.books.queued.keys().cloned().collect();
         while self.memory.attempts.len() < self.books.config.max_concurrent_workers {
             if room.is_spent() {
                 self.memory.more = true;
                 break;
             }
-            let Some(head) = self.head(turn)? else { break };
+            let Some(head) = self.head(turn, &kinds)? else { break };
             if !self.begin(turn, &head, &mut assignments, &mut room)? {
                 break;
             }
@@ -74,15 +75,14 @@ impl FleetManager {
         here.then_some(Executor::Process(self.books.memory))
     }
 
-    /// The lowest rank among the types that somebody can run.
-    fn head(&mut self, turn: &mut Turn<'_>) -> Result<Option<Head>, Error> {
+    /// The lowest rank among those of these types that somebody can run.
+    fn head(&mut self, turn: &mut Turn<'_>, kinds: &[Box<str>]) -> Result<Option<Head>, Error> {
         let mut head: Option<Head> = None;
-        let kinds: Vec<Box<str>> = self.books.queued.keys().cloned().collect();
         for kind in kinds {
-            let Some(executor) = self.executor(turn, &kind) else { continue };
-            let Some(rank) = self.first(turn, &kind)? else { continue };
+            let Some(executor) = self.executor(turn, kind) else { continue };
+            let Some(rank) = self.first(turn, kind)? else { continue };
             if head.as_ref().is_none_or(|head| rank < head.rank) {
-                head = Some(Head { kind, rank, executor });
+                head = Some(Head { kind: kind.clone(), rank, executor });
             }
         }
         Ok(head)

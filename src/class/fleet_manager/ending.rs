@@ -170,7 +170,6 @@ impl FleetManager {
         if !success {
             turn.put(&keys::failed(&task.batch, k), task)?;
         }
-        turn.count("fleet_tasks", &[("status", if success { "completed" } else { "failed" })], 1);
         self.report(turn, &task.kind, &ended);
         self.count(turn, &task.batch, &task.kind, step)
     }

@@ -41,6 +41,8 @@ pub(super) struct Memory {
     pub(super) changed: bool,
     /// Whether something is left to do at once.
     pub(super) more: bool,
+    /// How many tasks had completed and failed when the metrics were told last.
+    pub(super) told: (u64, u64),
 }
 
 /// Something that is read once, and written when it was changed.

@@ -39,7 +39,8 @@ impl FleetManager {
         if self.memory.ready {
             return Ok(());
         }
-        self.memory = Memory { next_removal: Some(0), more: self.books.open > 0, ..Memory::default() };
+        let told = (self.books.completed, self.books.failed);
+        self.memory = Memory { next_removal: Some(0), more: self.books.open > 0, told, ..Memory::default() };
         let lease = turn.now().saturating_add(self.books.config.lease_timeout);
         each::<Worker>(turn, keys::WORKER, |name, worker| {
             self.memory.known += 1;

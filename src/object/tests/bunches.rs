@@ -64,7 +64,7 @@ impl Class for Debtor {
     fn call(&mut self, turn: &mut Turn<'_>, method: &str, _: &RawValue) -> Result<Vec<u8>, Error> {
         match method {
             "owe" => self.owed.push(turn.defer()?),
-            "pay" => self.owed.drain(..).for_each(|owed| drop(turn.answer_deferred(&owed, json(&())))),
+            "pay" => self.owed.drain(..).for_each(|owed| _ = turn.answer_deferred(&owed, json(&()))),
             "owed" => return json(&self.owed.len()),
             other => return Err(unknown_method(other)),
         }
