@@ -200,13 +200,23 @@ impl Inner {
 
     /// Tells an object what came of what it asked for. Its room is reserved; should even that be full, time runs out.
     pub(super) fn reply(self: &Arc<Self>, asked: &Asked, result: Result<Vec<u8>, Error>) {
-        if let Some(Fault::Again(after)) = self.services.faults.of(Delivery::Answer) {
-            let (to, again) = (asked.caller.clone(), Event::Replied(vec![(asked.id, result.clone())]));
-            self.repeat(after, move |namespace| drop(namespace.post_aside(&to, again)));
-        }
+        self.repeat_answer(asked, &result);
         let event = Event::Replied(vec![(asked.id, result)]);
         if self.post_aside(&asked.caller, event).is_some() {
             tracing::error!(path = %asked.caller, "an answer was dropped: the mailbox is full to the last place");
+        }
+    }
+
+    /// As [`Inner::reply`], from a task that has nothing else to do: the object's turn is run right here.
+    pub(super) fn reply_here(self: &Arc<Self>, asked: &Asked, result: Result<Vec<u8>, Error>) {
+        self.repeat_answer(asked, &result);
+        self.post(&asked.caller, Event::Replied(vec![(asked.id, result)]));
+    }
+
+    fn repeat_answer(self: &Arc<Self>, asked: &Asked, result: &Result<Vec<u8>, Error>) {
+        if let Some(Fault::Again(after)) = self.services.faults.of(Delivery::Answer) {
+            let (to, again) = (asked.caller.clone(), Event::Replied(vec![(asked.id, result.clone())]));
+            self.repeat(after, move |namespace| drop(namespace.post_aside(&to, again)));
         }
     }
 

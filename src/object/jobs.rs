@@ -1,13 +1,14 @@
 //! Work outside of turns: started behind a commit, bounded in number and time, and dropped when nobody wants it any more.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::Error;
 use super::deferred::Asked;
@@ -90,24 +91,26 @@ impl Inner {
             let result = tokio::select! {
                 biased;
                 () = token.cancelled() => None,
-                result = tokio::time::timeout(timeout, namespace.guarded(work)) => {
+                result = tokio::time::timeout(timeout, guarded(work)) => {
                     Some(result.unwrap_or_else(|_| Err(Error::timed_out(who))))
                 }
             };
             drop(place);
             namespace.jobs.tokens.lock().remove(&(caller.clone(), id));
             if let Some(result) = result {
-                namespace.reply(&Asked { caller, id, hops: 0, spawn: None }, result);
+                namespace.reply_here(&Asked { caller, id, hops: 0, spawn: None }, result);
             }
         });
     }
+}
 
-    /// Runs work in a task of its own, so that a panic of it is an answer like others.
-    async fn guarded(&self, work: Work) -> Result<Vec<u8>, Error> {
-        let task = AbortOnDropHandle::new(self.spawn(async move { work().await }));
-        let ended = task.await;
-        ended
-            .unwrap_or_else(|error| Err(Error::internal(format!("a job ended without an answer: {error}"))))
-            .map_err(Error::of_job)
-    }
+/// Runs work so that a panic of it is an answer like others.
+async fn guarded(work: Work) -> Result<Vec<u8>, Error> {
+    let ended = AssertUnwindSafe(async move { work().await }).catch_unwind().await;
+    let result = ended.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let said = said.unwrap_or("it panicked");
+        Err(Error::internal(format!("a job ended without an answer: {said}")))
+    });
+    result.map_err(Error::of_job)
 }

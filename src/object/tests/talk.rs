@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -172,7 +173,16 @@ fn jobs() -> Jobs {
         .with("fail", |_| async { Err(Error::conflict("on purpose")) })
         .with("panic", |_| async { panic!("on purpose") })
         .with("forever", |_| std::future::pending())
+        .with("stubborn", |_| async {
+            while !RELEASED.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            json(&())
+        })
 }
+
+/// Lets jobs go that keep their threads.
+static RELEASED: AtomicBool = AtomicBool::new(false);
 
 fn fake_http() -> Http {
     Http::new(|request| async move {
@@ -579,6 +589,17 @@ async fn ob6_a_job_answers_fails_panics_or_takes_too_long() {
     assert!(ended.starts_with("a job ended without an answer"), "{ended}");
     let error = world.call("/job/a", "run", ("nothing", 10_000, 5)).await.expect_err("no such job");
     assert_eq!((error.code(), error.message()), (Code::NotFound, "unknown job: nothing"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn ob6_a_job_that_keeps_its_thread_is_not_waited_for() {
+    let world = World::new();
+    world.ok("/job/a", "run", ("stubborn", 20, 1)).await;
+    world.becomes("/job/a", "replies", json!([[1, Error::timed_out("job `stubborn`").message()]])).await;
+    RELEASED.store(true, Ordering::Release);
+    world.ok("/job/b", "run", ("stubborn", 10_000, 2)).await;
+    world.becomes("/job/b", "replies", json!([[2, "null"]])).await;
+    assert_eq!(world.ok("/job/a", "replies", ()).await.matches("],[").count(), 0, "what came late is not heard");
 }
 
 #[tokio::test(flavor = "multi_thread")]
