@@ -279,18 +279,18 @@ async fn fm10_fx2_a_batch_that_finds_the_disk_full_goes_on_when_there_is_space_a
     assert_eq!((results.len() as u64, count(&results) as u64), (TASKS, TASKS), "each has ended once");
     let whole = |result: &Value| result["result"].as_str().is_some_and(|text| text.len() as u64 == RESULT_BYTES);
     assert!(results.iter().all(whole));
-    let stats = http.call("/jobs", "getStats", &json!({})).await.unwrap().ok().json();
-    let of = |keys: [&str; 7]| keys.map(|key| stats[key].as_u64().unwrap());
+    let books = http.call("/jobs", "getStats", &json!({})).await.unwrap().ok().json();
+    let of = |keys: [&str; 7]| keys.map(|key| books[key].as_u64().unwrap());
     let keys =
         ["totalBatches", "totalTasks", "completedTasks", "failedTasks", "queuedTasks", "runningTasks", "retryingTasks"];
-    assert_eq!(of(keys), [1, TASKS, TASKS, 0, 0, 0, 0], "{stats}");
+    assert_eq!(of(keys), [1, TASKS, TASKS, 0, 0, 0, 0], "{books}");
     eventually("the coordinator has heard of all", async || {
         http.call("/results", "getCount", &json!({})).await.unwrap().ok().json() == TASKS
     })
     .await;
     let heard = items(&mut http, "/results", "getResults", json!({})).await;
     assert_eq!((heard.len() as u64, count(&heard) as u64), (TASKS, TASKS), "it was told of each once");
-    assert_eq!(stats["unreported"], 0);
+    assert_eq!(books["unreported"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -250,12 +250,12 @@ impl FleetManager {
     /// The types of a batch that nobody handles, those that have waited longest first.
     fn unhandled<'a>(&self, turn: &mut Turn<'_>, batch: &'a Batch) -> Vec<Unhandled<'a>> {
         let now = turn.now();
-        let of_type = |(kind, tasks): (&'a Box<str>, &u64)| {
+        let kinds = batch.queued.iter().filter(|(kind, _)| !self.is_handled(turn, kind));
+        let of_kind = kinds.map(|(kind, tasks)| {
             let since = self.books.unhandled.get(kind).map_or(now, |since| batch.submitted_at.max(*since));
             Unhandled { r#type: kind, tasks: *tasks, waited: now.saturating_sub(since) }
-        };
-        let mut unhandled: Vec<_> =
-            batch.queued.iter().filter(|(kind, _)| !self.is_handled(turn, kind)).map(of_type).collect();
+        });
+        let mut unhandled: Vec<_> = of_kind.collect();
         unhandled.sort_by_key(|unhandled| std::cmp::Reverse(unhandled.waited));
         unhandled.truncate(UNHANDLED_SHOWN);
         unhandled
