@@ -16,6 +16,7 @@ use serde_json::Number;
 use serde_json::value::{RawValue, to_raw_value};
 
 use self::lists::{Kept, Query};
+use super::task::ResultView;
 use crate::limits::{RESULT_STORAGE_BYTES, TASK_ID_CHARS, TASK_TYPE_CHARS, WORKER_ID_BYTES};
 use crate::object::{Class, Error, Turn, json, read, unknown_method};
 use crate::protocol::Change;
@@ -73,24 +74,6 @@ struct Submitted<'a> {
     timestamp: Option<u64>,
     attempts: Option<u32>,
     task_type: Option<String>,
-}
-
-/// What came of a task, as it is kept and listed.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct TaskResult<'a> {
-    task_id: &'a str,
-    success: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-    duration: Number,
-    timestamp: u64,
-    attempts: u32,
-    worker_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    task_type: Option<&'a str>,
 }
 
 impl Class for Coordinator {
@@ -154,7 +137,7 @@ impl Coordinator {
             .ok_or_else(|| Error::bad_request(format!("duration is {duration}; it must be milliseconds, 0 or more")))?;
         let timestamp = result.timestamp.unwrap_or_else(|| turn.now());
         self.totals.add(result.success, microseconds, timestamp);
-        let result = TaskResult {
+        let result = ResultView {
             task_id: &result.task_id,
             success: result.success,
             result: result.result,

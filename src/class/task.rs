@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Number;
 use serde_json::value::RawValue;
 
 use crate::object::{Error, read};
@@ -32,6 +33,26 @@ impl Task {
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         read(&self.data)
     }
+}
+
+/// How a task has ended, as everybody is told it: by a manager, by a coordinator, and by the one to the other.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ResultView<'a> {
+    pub(super) task_id: &'a str,
+    pub(super) success: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) result: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<&'a str>,
+    /// In milliseconds.
+    pub(super) duration: Number,
+    /// In milliseconds since the epoch.
+    pub(super) timestamp: u64,
+    pub(super) attempts: u32,
+    pub(super) worker_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) task_type: Option<&'a str>,
 }
 
 /// Does tasks of one type; registered with [`Builder::task`](crate::server::Builder::task).

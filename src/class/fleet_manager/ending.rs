@@ -9,6 +9,7 @@ use super::dispatch::child;
 use super::keys;
 use super::memory::Running;
 use super::task::{Attempt, Ending, Executor, Next, Task, TaskResult};
+use crate::class::task::ResultView;
 use crate::limits::{ASSIGN_MS, NO_ROOM_MS, TASK_BYTES, TASK_ERROR_BYTES};
 use crate::object::{Ask, Error, Replied, Turn, read};
 use crate::path::ObjectPath;
@@ -43,7 +44,7 @@ struct Report<'a> {
 struct Reported<'a> {
     worker_id: &'a str,
     task_type: &'a str,
-    result: super::reads::ResultView<'a>,
+    result: ResultView<'a>,
 }
 
 impl FleetManager {
@@ -180,7 +181,7 @@ impl FleetManager {
         let Some(coordinator) = &self.books.config.coordinator else { return };
         let told =
             ObjectPath::parse(coordinator).map_err(|error| Error::internal(error.to_string())).and_then(|path| {
-                let result = super::reads::ResultView::of(ended)?;
+                let result = super::reads::result_view(ended)?;
                 let reported = Reported { worker_id: &ended.worker, task_type: kind, result };
                 turn.send(&path, &Report { submit_result: reported })
             });

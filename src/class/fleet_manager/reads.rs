@@ -12,6 +12,7 @@ use super::memory::Running;
 use super::progress::View;
 use super::sweep::rows_of_batch;
 use super::task::{Task, TaskResult};
+use crate::class::task::ResultView;
 use crate::limits::{LIST_ROWS, PAGE_ITEMS, PAGE_ITEMS_DEFAULT, PAGE_LISTS, UNHANDLED_SHOWN};
 use crate::object::{Error, List, Turn, json, read};
 
@@ -70,37 +71,6 @@ struct Unhandled<'a> {
     tasks: u64,
     /// For how long nobody has, in milliseconds.
     waited: u64,
-}
-
-/// A result as it is told.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ResultView<'a> {
-    task_id: &'a str,
-    success: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-    duration: u64,
-    timestamp: u64,
-    attempts: u32,
-    worker_id: &'a str,
-}
-
-impl<'a> ResultView<'a> {
-    pub(super) fn of(result: &'a TaskResult) -> Result<Self, Error> {
-        Ok(Self {
-            task_id: &result.id,
-            success: result.success,
-            result: result.result.as_deref().map(raw).transpose()?,
-            error: result.error.as_deref(),
-            duration: result.duration,
-            timestamp: result.timestamp,
-            attempts: result.attempts,
-            worker_id: &result.worker,
-        })
-    }
 }
 
 /// A task as it is told.
@@ -226,6 +196,21 @@ impl Ask {
     }
 }
 
+/// A result as it is told.
+pub(super) fn result_view(result: &TaskResult) -> Result<ResultView<'_>, Error> {
+    Ok(ResultView {
+        task_id: &result.id,
+        success: result.success,
+        result: result.result.as_deref().map(raw).transpose()?,
+        error: result.error.as_deref(),
+        duration: result.duration.into(),
+        timestamp: result.timestamp,
+        attempts: result.attempts,
+        worker_id: &result.worker,
+        task_type: None,
+    })
+}
+
 /// A page's cursor without what all its keys begin with.
 pub(super) fn cursor(prefix: &str, key: Option<String>) -> Option<String> {
     key.and_then(|key| key.strip_prefix(prefix).map(str::to_owned))
@@ -266,7 +251,7 @@ impl FleetManager {
         self.known(turn, ask.batch()?)?;
         let prefix = keys::results(ask.batch()?);
         let page = turn.list::<TaskResult>(ask.list(&prefix)?)?;
-        let items = page.items.iter().map(|(_, result)| ResultView::of(result)).collect::<Result<_, _>>()?;
+        let items = page.items.iter().map(|(_, result)| result_view(result)).collect::<Result<_, _>>()?;
         json(&Page { items, cursor: cursor(&prefix, page.cursor) })
     }
 
@@ -364,7 +349,7 @@ pub(super) fn list_batches(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Ve
 fn list_completed(turn: &mut Turn<'_>, ask: &Ask) -> Result<Vec<u8>, Error> {
     let prefix = keys::results(ask.batch()?);
     let found = ask.search::<TaskResult>(turn, &prefix, |_, result| result.success)?;
-    let items = found.rows.iter().map(|(_, result)| ResultView::of(result)).collect::<Result<_, _>>()?;
+    let items = found.rows.iter().map(|(_, result)| result_view(result)).collect::<Result<_, _>>()?;
     json(&Page { items, cursor: cursor(&prefix, found.after) })
 }
 
