@@ -145,6 +145,38 @@ fn fm7_a_result_with_a_stale_or_a_wrong_token_is_refused() {
 }
 
 #[test]
+fn fm7_a_late_result_of_one_attempt_changes_nothing_of_the_next() {
+    let late = |simulation: Simulation| {
+        simulation
+            .step(up(C1, 1))
+            .step(soon())
+            .step(submit(&json!({"tasks": [{"id": "t0", "type": "ext", "timeout": 1_000}]})))
+            // The first attempt is over, and the second has begun.
+            .step(Step::Pass { ms: 1_600 })
+            .step(Step::call(C1, "insist", json!({"taskId": "t0"})))
+            .step(Step::Pass { ms: 100 })
+    };
+    late(begun())
+        .check(|world| {
+            let (status, results) = only_batch(world)?;
+            same("running", &(&status["runningTasks"], results.len()), &(&json!(1), 0))?;
+            let last = answers(world, C1)?.pop().ok_or("no answer")?;
+            same("the late one", &last["accepted"], &json!(false))
+        })
+        .run();
+    late(begun())
+        .step(Step::call(C1, "finish", json!({})))
+        .step(soon())
+        .check(|world| {
+            let (status, results) = only_batch(world)?;
+            same("status", &status["status"], &json!("completed"))?;
+            let result = (&results[0]["result"], &results[0]["attempts"], results.len());
+            same("what counts is the second", &result, &(&json!(7), &json!(2), 1))
+        })
+        .run();
+}
+
+#[test]
 fn wc5_a_worker_that_comes_back_within_its_lease_goes_on_with_its_tasks() {
     begun()
         .step(up(C1, 9))
