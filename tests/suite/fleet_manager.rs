@@ -379,6 +379,14 @@ async fn fm9_the_metrics_count_how_tasks_end() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line}");
     }
+    // As whoever operates it is told.
+    let readme = include_str!("../../README.md");
+    let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    assert!(families.len() > 15 && families.contains(&"fleet_tasks"), "{families:?}");
+    for family in families {
+        let is_told = [format!("`{family}`"), format!("`{family}{{")].iter().any(|name| readme.contains(name.as_str()));
+        assert!(is_told, "{family} is not in the README");
+    }
     let latency = &stats(&server).await["latency"];
     assert_eq!((&latency["echo"]["count"], &latency["flaky"]["count"]), (&json!(1), &json!(2)));
 }
