@@ -23,8 +23,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use url::Url;
 
 use crate::limits::{CLIENT_ANSWER_BYTES, CLIENT_ANSWER_TIME, CLIENT_CONNECT_TIME, CLIENT_PIECE_BYTES};
@@ -35,6 +36,8 @@ use crate::path::ObjectPath;
 pub(crate) struct Client {
     url: Url,
     token: Option<String>,
+    /// Whom it trusts beside the public authorities.
+    authorities: Vec<CertificateDer<'static>>,
 }
 
 /// Why there is no answer.
@@ -98,7 +101,23 @@ impl Client {
         if token.as_ref().is_some_and(|token| http::HeaderValue::try_from(format!("Bearer {token}")).is_err()) {
             return Err(Error::Invalid("the token has characters that no token has".to_owned()));
         }
-        Ok(Self { url, token })
+        Ok(Self { url, token, authorities: Vec::new() })
+    }
+
+    /// Trusts the certificates of this text too (PEM): authorities, or that of the server itself.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: it holds none, or one that cannot be read.
+    pub(crate) fn trusting(mut self, pem: &[u8]) -> Result<Self, Error> {
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        self.authorities = certificates.map_err(|error| Error::Invalid(error.to_string()))?;
+        if self.authorities.is_empty() {
+            return Err(Error::Invalid("there is no certificate in it".to_owned()));
+        }
+        let mut roots = RootCertStore::empty();
+        let unusable = |error: rustls::Error| Error::Invalid(error.to_string());
+        self.authorities.iter().try_for_each(|one| roots.add(one.clone())).map_err(unusable)?;
+        Ok(self)
     }
 
     /// Scheme, host and port, as they are written.
@@ -176,7 +195,8 @@ impl Client {
             return self.talk(stream, request).await;
         }
         let name = ServerName::try_from(address.0.to_owned()).map_err(|error| unreachable(error.to_string()))?;
-        let stream = tls().connect(name, stream).await.map_err(|error| unreachable(error.to_string()))?;
+        let stream =
+            tls(&self.authorities).connect(name, stream).await.map_err(|error| unreachable(error.to_string()))?;
         self.talk(stream, request).await
     }
 
@@ -264,9 +284,10 @@ fn refusal(response: &Response<Bytes>) -> Error {
     Error::Refused { status: status.as_u16(), code, message: error }
 }
 
-/// Trusts Mozilla's authorities, which are compiled in.
-fn tls() -> TlsConnector {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+/// Trusts Mozilla's authorities, which are compiled in, and these.
+fn tls(more: &[CertificateDer<'static>]) -> TlsConnector {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    roots.add_parsable_certificates(more.iter().cloned());
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("the provider has a suite for each of the versions");

@@ -1,5 +1,8 @@
 //! Which server a command talks to, and what its refusals mean there.
 
+use std::fs;
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use clap::Args;
 use serde::Serialize;
@@ -20,6 +23,9 @@ pub(super) struct Remote {
     /// The token that is shown to the server
     #[arg(long, value_name = "TOKEN", env = "FLEET_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// Certificates (PEM) to trust with https, beside the public authorities
+    #[arg(long, value_name = "FILE", env = "FLEET_CA")]
+    ca: Option<PathBuf>,
 }
 
 /// An object of a server.
@@ -41,6 +47,10 @@ impl Remote {
         }
         let path = ObjectPath::parse(path).map_err(|error| usage(error.to_string()))?;
         let client = Client::new(url, self.token.clone()).map_err(|error| usage(error.to_string()))?;
+        let Some(file) = &self.ca else { return Ok(Object { client, path }) };
+        let name = file.display();
+        let pem = fs::read(file).map_err(|error| usage(format!("{name} cannot be read: {error}")))?;
+        let client = client.trusting(&pem).map_err(|error| usage(format!("{name} is of no use: {error}")))?;
         Ok(Object { client, path })
     }
 }
@@ -112,7 +122,7 @@ mod tests {
     use super::*;
 
     fn remote(url: &str, token: Option<&str>) -> Remote {
-        Remote { url: url.to_owned(), token: token.map(str::to_owned) }
+        Remote { url: url.to_owned(), token: token.map(str::to_owned), ca: None }
     }
 
     #[test]

@@ -1,17 +1,25 @@
 //! `fleet submit` and `fleet batch`, the real commands: against a small manager that does at once what it is told, and against
 //! servers that are none.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 
+use data_encoding::BASE64;
 use fleet::server::Builder;
 use fleet::{Class, Error, RawValue, Turn, json as encode, read, unknown_method};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use crate::harness::{Server, within};
 
@@ -284,7 +292,7 @@ async fn submit_and_batch_have_a_help_that_names_everything() {
     let submit = fleet(&["submit", "--help"], &[("FLEET_TOKEN", "secret")], b"").await;
     let batch = fleet(&["batch", "--help"], &[("FLEET_TOKEN", "secret")], b"").await;
     for (ran, flags) in [
-        (&submit, ["--type", "--wait", "--idempotency-key", "JSON array", "FLEET_URL", "FLEET_TOKEN", "Exit status"]),
+        (&submit, ["--type", "--wait", "--idempotency-key", "JSON array", "FLEET_URL", "FLEET_CA", "Exit status"]),
         (&batch, ["--watch", "--results", "--failed", "--cancel", "FLEET_URL", "FLEET_TOKEN", "Exit status"]),
     ] {
         assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
@@ -296,6 +304,67 @@ async fn submit_and_batch_have_a_help_that_names_everything() {
     }
     let whole = fleet(&["--help"], &[], b"").await;
     assert!(whole.stdout.contains("submit") && whole.stdout.contains("batch"), "{}", whole.stdout);
+}
+
+/// Speaks TLS for a server, with a certificate of its own; the port, the certificate, and who does it.
+async fn with_tls(server: SocketAddr) -> (u16, String, JoinSet<()>) {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            // A client that does not trust it goes away.
+            let Ok(mut outside) = acceptor.accept(stream).await else { continue };
+            let mut inside = TcpStream::connect(server).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+        }
+    });
+    let text = BASE64.encode(cert.der());
+    (port, format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"), serving)
+}
+
+#[tokio::test]
+async fn submit_and_batch_speak_https_to_whom_they_trust() {
+    let (server, _) = real();
+    let (port, certificate, _serving) = with_tls(server.address()).await;
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("ca.pem");
+    std::fs::write(&ca, certificate).unwrap();
+    let ca = ca.to_str().unwrap();
+    let url = format!("https://localhost:{port}");
+    let submit = ["submit", "/jobs", "-", "--url", &url];
+
+    let unknown = fleet(&submit, &[], &lines(&["echo"])).await;
+    unknown.failed(1, &format!("cannot reach {url}: invalid peer certificate: "));
+    assert_eq!(server.call("/jobs", "getStats", json!({})).await["totalTasks"], 0, "nothing was sent");
+
+    let known = fleet(&[&submit[..], &["--ca", ca]].concat(), &[], &lines(&["echo"; 3])).await;
+    let id = known.stdout.trim().to_owned();
+    known.printed(&format!("{id}\n"));
+    let watched = fleet(&["batch", &format!("{url}/jobs"), &id, "--watch"], &[("FLEET_CA", ca)], b"").await;
+    watched.printed("");
+    let listed = fleet(&["batch", "/jobs", &id, "--results", "--url", &url, "--ca", ca], &[], b"").await;
+    assert_eq!(listed.stdout.lines().count(), 3, "{listed:?}");
+
+    let empty = directory.path().join("empty.pem");
+    std::fs::write(&empty, "nothing").unwrap();
+    let empty = empty.to_str().unwrap();
+    for (file, text) in
+        [(empty, "is of no use: there is no certificate in it"), ("none.pem", "cannot be read: No such")]
+    {
+        let refused = fleet(&[&submit[..], &["--ca", file]].concat(), &[], b"").await;
+        refused.failed(2, &format!("{file} {text}"));
+    }
 }
 
 /// Takes one request, answers this, and gives the request.
