@@ -19,8 +19,8 @@
 //!
 //! # Why
 //! What is in memory is found anew in the rows whenever the value was restored (`recall`): a handler that fails, a panic
-//! and a crash are all the same. To tell an answer that still comes from one that never will, each memory that waits for
-//! answers has a number, which attempts in this process carry.
+//! and a crash are all the same. To tell an answer that still comes from one that never will, attempts in this process carry
+//! the numbers of their questions: what the object does not wait for will not come.
 
 mod assignment;
 mod batch;
@@ -88,8 +88,6 @@ struct Books {
     /// Numbers of the next batch and the next attempt.
     next_batch: u64,
     next_attempt: u64,
-    /// The memory that waits for answers now.
-    memory: u64,
 }
 
 impl Class for FleetManager {

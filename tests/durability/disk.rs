@@ -263,6 +263,12 @@ async fn fm10_fx2_a_batch_that_finds_the_disk_full_goes_on_when_there_is_space_a
     disk.fill();
     eventually("it says that the disk is full", async || is_full(&mut http).await).await;
     refused(&http.call("/jobs", "submitBatch", &tasks).await.unwrap());
+    // What is refused is what meets a change of the manager's own, which it tries again and again.
+    eventually("the batch can be read", async || {
+        http.call("/jobs", "getBatchStatus", &which).await.unwrap().status == 200
+    })
+    .await;
+    assert!(is_full(&mut http).await);
 
     disk.empty();
     server.ready().await;

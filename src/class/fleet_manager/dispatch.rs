@@ -35,6 +35,7 @@ struct Order<'a> {
 struct Head {
     kind: Box<str>,
     rank: Box<str>,
+    /// One in this process has yet to be asked.
     executor: Executor,
 }
 
@@ -72,7 +73,7 @@ impl FleetManager {
             return Some(Executor::Connection(name.into()));
         }
         let here = class != Some(WorkerClass::WorkerConnection) && is_handled_here(turn, kind);
-        here.then_some(Executor::Process(self.books.memory))
+        here.then_some(Executor::Process(0))
     }
 
     /// The lowest rank among those of these types that somebody can run.
@@ -180,7 +181,8 @@ impl FleetManager {
         if let Executor::Connection(name) = &head.executor {
             self.memory.connections.give(name, &token);
         }
-        let attempt = Attempt { task, started, deadline, executor: head.executor.clone() };
+        let executor = asked.map_or_else(|| head.executor.clone(), Executor::Process);
+        let attempt = Attempt { task, started, deadline, executor };
         turn.put(&keys::run(&token), &attempt)?;
         let running = Running {
             task: attempt.task.id,

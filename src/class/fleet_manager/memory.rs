@@ -122,6 +122,7 @@ impl Running {
 impl From<AttemptHead> for Running {
     fn from(head: AttemptHead) -> Self {
         let AttemptHead { task, started, deadline, executor } = head;
+        let asked = if let Executor::Process(asked) = executor { Some(asked) } else { None };
         Self {
             task: task.id,
             kind: task.kind,
@@ -130,7 +131,7 @@ impl From<AttemptHead> for Running {
             started,
             deadline,
             executor,
-            asked: None,
+            asked,
             accepted: true,
             progress: None,
         }

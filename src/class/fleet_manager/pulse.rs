@@ -22,12 +22,12 @@ const AFRESH_MS: u64 = 10_000;
 const INTERRUPTED: &str = "interrupted: the server was restarted, or its storage failed";
 
 impl FleetManager {
-    /// Before the first event of each memory: answers that an earlier one waited for will not come.
+    /// Before the first event of each memory: what an earlier one left is looked at soon. Mostly the alarm that it has set
+    /// sees to that, and nothing is written: so a manager can be read while its disk is full.
     pub(super) fn renew(&mut self, turn: &mut Turn<'_>) -> Result<(), Error> {
-        if any(turn, keys::RUN)? {
-            self.books.memory = turn.random() >> 11;
-        }
-        if self.books.open > 0 || any(turn, keys::STAGE)? {
+        let soon = turn.now().saturating_add(PULSE_MS);
+        let is_set = turn.get_alarm().is_some_and(|at| at <= soon);
+        if !is_set && (self.books.open > 0 || any(turn, keys::STAGE)?) {
             let now = turn.now();
             turn.set_alarm(now)?;
         }
@@ -48,19 +48,19 @@ impl FleetManager {
                 self.memory.connections.ready(name, worker.capacity, worker.types, lease);
             }
         })?;
+        let mut here: Vec<(Box<str>, u64)> = Vec::new();
         each::<AttemptHead>(turn, keys::RUN, |token, head| {
             match &head.executor {
-                Executor::Process(memory) if *memory != self.books.memory => {
-                    self.memory.doomed.push((token.into(), Ending::Failed(INTERRUPTED.into())));
-                }
+                Executor::Process(asked) => here.push((token.into(), *asked)),
                 Executor::Connection(name) if !self.memory.connections.contains(name) => {
                     self.memory.doomed.push((token.into(), Ending::Failed(format!("worker {name} is gone").into())));
                 }
                 Executor::Connection(name) => self.memory.connections.give(name, token),
-                Executor::Process(_) => {}
             }
             self.memory.attempts.insert(token, head.into());
         })?;
+        let interrupted = here.into_iter().filter(|(_, asked)| !turn.waits_for(*asked));
+        self.memory.doomed.extend(interrupted.map(|(token, _)| (token, Ending::Failed(INTERRUPTED.into()))));
         let first = turn.list::<IgnoredAny>(List::new().prefix(keys::RETRY).limit(1))?;
         self.memory.next_retry = first.items.first().map(|(key, _)| keys::due_of(key));
         self.memory.more |= any(turn, keys::SWEEP)?;

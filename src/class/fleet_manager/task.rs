@@ -42,7 +42,7 @@ pub(super) struct Attempt {
 /// Who runs an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Executor {
-    /// A worker in this process; its answer is waited for in the memory that has this number.
+    /// A worker in this process, which was asked this question.
     Process(u64),
     /// A connected worker of this name.
     Connection(Box<str>),

@@ -247,6 +247,14 @@ impl Turn<'_> {
         self.start(host, Box::new(move || Box::pin(async move { outside::encode(&http.send(request).await?) })), ask)
     }
 
+    /// Whether the object waits for the answer to this question of an earlier turn, or of this one. One in memory is
+    /// forgotten with the memory.
+    pub fn waits_for(&self, id: u64) -> bool {
+        let (said, pending) = (&self.draft.said, &self.stored.pending);
+        let asked = pending.contains(id) || said.asked.iter().any(|question| question.id == id);
+        asked && !said.cancelled.iter().any(|(cancelled, _)| *cancelled == id)
+    }
+
     /// Stops waiting for an answer: it will not come, and a job is dropped wherever it is. Answers whether it was waited
     /// for.
     pub fn cancel(&mut self, id: u64) -> bool {
