@@ -174,6 +174,8 @@ async fn issue4_wc4_many_workers_are_shown_a_part_at_a_time() {
     const WORKERS: usize = 620;
     play(async |stage| {
         manager(stage).await;
+        // They say nothing after `ready`, and are to stay until all of them are there.
+        stage.call("/jobs", "updateConfig", &json!({ "leaseTimeout": 600_000 })).await;
         let mut workers = Vec::new();
         for n in 0..WORKERS {
             workers.push(Worker::ready(stage, &format!("/jobs/w{n:03}"), 2, "render").await);
