@@ -3,6 +3,7 @@
 //! No name can hold a dot or a colon, so an object's path never collides with a file (`/ui.js`), with the server's own
 //! endpoints (`/.fleet/…`), or with a method call (`/a/b:method`).
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
@@ -23,6 +24,8 @@ use crate::protocol::Code;
 
 /// Every route of the server.
 pub fn router(edge: Edge) -> Router {
+    // Each request takes it more than once, and a copy of all that is counted costs as much as a short turn.
+    let edge = Arc::new(edge);
     Router::new()
         .route("/.fleet/health", get(system::health))
         .route("/.fleet/ready", get(system::ready))
@@ -31,7 +34,7 @@ pub fn router(edge: Edge) -> Router {
         .route("/.fleet/classes/{class}/metrics", get(system::class_metrics))
         .method_not_allowed_fallback(async |method: Method| Error::method_not_allowed(&method, "GET, HEAD"))
         .fallback(dispatch)
-        .layer(from_fn_with_state(edge.clone(), checked))
+        .layer(from_fn_with_state(Arc::clone(&edge), checked))
         .with_state(edge)
 }
 
@@ -69,7 +72,7 @@ impl<'a> Target<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Kind(pub(super) &'static str);
 
-async fn dispatch(State(edge): State<Edge>, request: Request) -> Response {
+async fn dispatch(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     let target = match Target::of(&path, request.method()) {
         Ok(target) => target,
@@ -98,7 +101,7 @@ fn file(path: &str, request: &Request) -> Result<Response, Error> {
 }
 
 /// Around every request: who may ask, how long it took, what every answer says.
-async fn checked(State(edge): State<Edge>, request: Request<Body>, next: Next) -> Response {
+async fn checked(State(edge): State<Arc<Edge>>, request: Request<Body>, next: Next) -> Response {
     let began = Instant::now();
     let peer = request.extensions().get::<Connection>().map(|connection| connection.peer);
     let upgrade = websocket::is_upgrade(&request);

@@ -1,5 +1,7 @@
 //! The server's own endpoints, below `/.fleet/`.
 
+use std::sync::Arc;
+
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
@@ -24,7 +26,7 @@ pub(super) async fn health() -> Response {
 }
 
 /// Whether requests should be sent here.
-pub(super) async fn ready(State(edge): State<Edge>) -> Response {
+pub(super) async fn ready(State(edge): State<Arc<Edge>>) -> Response {
     #[derive(Serialize)]
     struct Ready {
         ready: bool,
@@ -37,14 +39,14 @@ pub(super) async fn ready(State(edge): State<Edge>) -> Response {
 }
 
 /// Everything that is counted, for Prometheus.
-pub(super) async fn metrics(State(edge): State<Edge>) -> Response {
+pub(super) async fn metrics(State(edge): State<Arc<Edge>>) -> Response {
     edge.metrics.storage_bytes.set(i64::try_from(edge.storage.bytes()).unwrap_or(i64::MAX));
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], edge.metrics.render()).into_response()
 }
 
 /// What the objects of one class do.
 pub(super) async fn class_metrics(
-    State(edge): State<Edge>,
+    State(edge): State<Arc<Edge>>,
     class: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Error> {
     let Path(class) = class.map_err(|error| Error::bad_request(error.body_text()))?;
@@ -65,7 +67,7 @@ pub(super) struct Page {
 
 /// What exists, by path.
 pub(super) async fn objects(
-    State(edge): State<Edge>,
+    State(edge): State<Arc<Edge>>,
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Response, Error> {
     #[derive(Serialize)]
@@ -92,7 +94,6 @@ pub(super) async fn objects(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
@@ -132,7 +133,7 @@ mod tests {
             large_bodies: Arc::new(tokio::sync::Semaphore::new(1)),
         };
         let says = async |edge: &Edge, status: u16, body: &str| {
-            let response = ready(State(edge.clone())).await;
+            let response = ready(State(Arc::new(edge.clone()))).await;
             assert_eq!(response.status(), status);
             let found = axum::body::to_bytes(response.into_body(), 1 << 10).await.unwrap();
             assert!(String::from_utf8_lossy(&found).starts_with(body), "{found:?}");
