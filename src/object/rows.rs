@@ -4,7 +4,7 @@
 //! durable may go, between runs, when there is too much of it.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, VecDeque, btree_map};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -137,30 +137,6 @@ impl Rows {
     /// Rows within the bounds in the order of their keys, with `writes` laid over them; at most `limit` rows and, from the
     /// second row on, `bytes` bytes. Answers whether there may be more.
     pub(super) fn list(
-        &mut self,
-        storage: &Storage,
-        path: &ObjectPath,
-        range: &Range,
-        cleared: bool,
-        writes: &BTreeMap<Box<str>, Option<Value>>,
-    ) -> Result<(Found, bool), storage::Error> {
-        let (found, more) = self.page(storage, path, range, cleared, writes)?;
-        if !self.complete {
-            // What is listed is often what is read or deleted next.
-            let read = found.iter().filter(|(key, _)| !cleared && !writes.contains_key(key));
-            for (key, value) in read {
-                if self.bytes > ROW_CACHE_BYTES {
-                    break;
-                }
-                if !self.cached.contains_key(key) {
-                    self.keep(key.clone(), Some(Arc::clone(value)), 0);
-                }
-            }
-        }
-        Ok((found, more))
-    }
-
-    fn page(
         &self,
         storage: &Storage,
         path: &ObjectPath,
@@ -173,13 +149,10 @@ impl Rows {
         if is_empty(bounds) {
             return Ok((page.found, false));
         }
-        let mut over = Over {
-            cached: (!cleared).then(|| self.cached.range::<str, _>(bounds)),
-            writes: writes.range::<str, _>(bounds),
-            reverse: range.reverse,
-            next_cached: None,
-            next_write: None,
-        };
+        let cached = (!cleared).then(|| self.cached.range::<str, _>(bounds)).into_iter().flatten();
+        let cached = cached.map(|(key, cached)| (&**key, cached.value.as_ref()));
+        let writes = writes.range::<str, _>(bounds).map(|(key, value)| (&**key, value.as_ref()));
+        let mut over = laid_over(cached, writes, range.reverse);
         let mut next_over = over.next();
         let mut rest = range.clone();
         let on_disk = !cleared && !self.complete;
@@ -219,6 +192,21 @@ impl Rows {
         Ok((page.found, false))
     }
 
+    /// Keeps rows that were listed, as far as there is room: they are often what is read or deleted next.
+    pub(super) fn keep_listed(&mut self, found: &[(Box<str>, Value)], writes: &BTreeMap<Box<str>, Option<Value>>) {
+        if self.complete {
+            return;
+        }
+        for (key, value) in found.iter().filter(|(key, _)| !writes.contains_key(key)) {
+            if self.bytes > ROW_CACHE_BYTES {
+                return;
+            }
+            if !self.cached.contains_key(key) {
+                self.keep(key.clone(), Some(Arc::clone(value)), 0);
+            }
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -254,46 +242,42 @@ fn is_empty(bounds: (Bound<&str>, Bound<&str>)) -> bool {
     }
 }
 
-/// What a turn wrote, laid over what is in memory, in the order of keys.
-struct Over<'a> {
-    cached: Option<btree_map::Range<'a, Box<str>, Cached>>,
-    writes: btree_map::Range<'a, Box<str>, Option<Value>>,
-    reverse: bool,
-    next_cached: Option<Laid<'a>>,
-    next_write: Option<Laid<'a>>,
-}
-
 /// A key, and its value unless it was deleted.
 type Laid<'a> = (&'a str, Option<&'a Value>);
 
-impl<'a> Iterator for Over<'a> {
-    type Item = Laid<'a>;
-
-    fn next(&mut self) -> Option<Laid<'a>> {
-        let Self { cached, writes, reverse, next_cached, next_write } = self;
-        if next_cached.is_none() {
-            let next = cached.as_mut().and_then(|cached| if *reverse { cached.next_back() } else { cached.next() });
-            *next_cached = next.map(|(key, cached)| (&**key, cached.value.as_ref()));
-        }
-        if next_write.is_none() {
-            let next = if *reverse { writes.next_back() } else { writes.next() };
-            *next_write = next.map(|(key, value)| (&**key, value.as_ref()));
-        }
-        let order = match (&next_cached, &next_write) {
-            (Some((cached, _)), Some((written, _))) if *reverse => written.cmp(cached),
-            (Some((cached, _)), Some((written, _))) => cached.cmp(written),
-            (Some(_), None) => Ordering::Less,
-            (None, _) => Ordering::Greater,
-        };
-        match order {
-            Ordering::Less => next_cached.take(),
-            Ordering::Equal => {
-                *next_cached = None;
-                next_write.take()
-            }
-            Ordering::Greater => next_write.take(),
-        }
+/// What a turn wrote, laid over what is in memory, in the order of keys.
+fn laid_over<'a>(
+    cached: impl DoubleEndedIterator<Item = Laid<'a>> + 'a,
+    writes: impl DoubleEndedIterator<Item = Laid<'a>> + 'a,
+    reverse: bool,
+) -> Box<dyn Iterator<Item = Laid<'a>> + 'a> {
+    if reverse {
+        Box::new(merged(cached.rev(), writes.rev(), |one: &str, other: &str| other.cmp(one)))
+    } else {
+        Box::new(merged(cached, writes, Ord::cmp))
     }
+}
+
+/// Both in order; of two with the same key the second.
+fn merged<'a>(
+    first: impl Iterator<Item = Laid<'a>>,
+    second: impl Iterator<Item = Laid<'a>>,
+    order: impl Fn(&str, &str) -> Ordering,
+) -> impl Iterator<Item = Laid<'a>> {
+    let (mut first, mut second) = (first.peekable(), second.peekable());
+    std::iter::from_fn(move || {
+        let (Some((one, _)), Some((other, _))) = (first.peek(), second.peek()) else {
+            return first.next().or_else(|| second.next());
+        };
+        match order(one, other) {
+            Ordering::Less => first.next(),
+            Ordering::Equal => {
+                first.next();
+                second.next()
+            }
+            Ordering::Greater => second.next(),
+        }
+    })
 }
 
 struct Page<'a> {

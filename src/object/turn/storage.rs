@@ -253,6 +253,9 @@ impl Turn<'_> {
         let storage = &self.namespace.storage;
         let Draft { cleared, rows, .. } = &self.draft;
         let (found, more) = self.stored.rows.list(storage, self.path, &range, *cleared, rows)?;
+        if !*cleared {
+            self.stored.rows.keep_listed(&found, rows);
+        }
         self.draft.operations += found.len() as u64;
         let cursor = found.last().filter(|_| more).map(|(key, _)| key.to_string());
         let items = found.into_iter().map(|(key, value)| Ok((key.to_string(), decode(&key, &value)?)));
