@@ -35,8 +35,15 @@ struct Order<'a> {
 struct Head {
     kind: Box<str>,
     rank: Box<str>,
-    /// One in this process has yet to be asked.
-    executor: Executor,
+    able: Able,
+}
+
+/// Who can run a task.
+enum Able {
+    /// A worker in this process, which is spawned for it.
+    Here,
+    /// The connected worker of this name.
+    Connected(Box<str>),
 }
 
 impl FleetManager {
@@ -66,24 +73,24 @@ impl FleetManager {
     }
 
     /// Who can run a task of a type now.
-    fn executor(&self, turn: &Turn<'_>, kind: &str) -> Option<Executor> {
+    fn able(&self, turn: &Turn<'_>, kind: &str) -> Option<Able> {
         let class = self.books.config.worker_class;
         let connected = if class == Some(WorkerClass::Worker) { None } else { self.memory.connections.pick(kind) };
         if let Some(name) = connected {
-            return Some(Executor::Connection(name.into()));
+            return Some(Able::Connected(name.into()));
         }
         let here = class != Some(WorkerClass::WorkerConnection) && is_handled_here(turn, kind);
-        here.then_some(Executor::Process(0))
+        here.then_some(Able::Here)
     }
 
     /// The lowest rank among those of these types that somebody can run.
     fn head(&mut self, turn: &mut Turn<'_>, kinds: &[Box<str>]) -> Result<Option<Head>, Error> {
         let mut head: Option<Head> = None;
         for kind in kinds {
-            let Some(executor) = self.executor(turn, kind) else { continue };
+            let Some(able) = self.able(turn, kind) else { continue };
             let Some(rank) = self.first(turn, kind)? else { continue };
             if head.as_ref().is_none_or(|head| rank < head.rank) {
-                head = Some(Head { kind: kind.clone(), rank, executor });
+                head = Some(Head { kind: kind.clone(), rank, able });
             }
         }
         Ok(head)
@@ -162,12 +169,14 @@ impl FleetManager {
         let started = turn.now();
         let timeout = task.timeout.unwrap_or(self.books.config.worker_timeout);
         let deadline = started.saturating_add(timeout);
-        let asked = match &head.executor {
-            Executor::Process(_) => order(turn, &task, &token, timeout).map(Some),
-            Executor::Connection(name) => assignments.add(name, &token, &task, deadline).map(|()| None),
+        let executor = match &head.able {
+            Able::Here => order(turn, &task, &token, timeout).map(Executor::Process),
+            Able::Connected(name) => {
+                assignments.add(name, &token, &task, deadline).map(|()| Executor::Connection(name.clone()))
+            }
         };
-        let asked = match asked {
-            Ok(asked) => asked,
+        let executor = match executor {
+            Ok(executor) => executor,
             Err(error) => {
                 // Too many questions, or too deep below others: a turn of the alarm's has neither above it.
                 tracing::warn!(path = %turn.path(), %error, "a task waits: it cannot be handed out in this turn");
@@ -178,10 +187,9 @@ impl FleetManager {
         room.take(2, task.bytes());
         turn.delete(&key)?;
         self.count(turn, &task.batch, &head.kind, Step::Begin)?;
-        if let Executor::Connection(name) = &head.executor {
+        if let Executor::Connection(name) = &executor {
             self.memory.connections.give(name, &token);
         }
-        let executor = asked.map_or_else(|| head.executor.clone(), Executor::Process);
         let attempt = Attempt { task, started, deadline, executor };
         turn.put(&keys::run(&token), &attempt)?;
         let running = Running {
@@ -192,7 +200,6 @@ impl FleetManager {
             started,
             deadline,
             executor: attempt.executor,
-            asked,
             accepted: false,
             progress: None,
         };

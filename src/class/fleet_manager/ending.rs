@@ -207,11 +207,11 @@ impl FleetManager {
     pub(super) fn stop(&mut self, turn: &mut Turn<'_>, token: &str) -> Result<(), Error> {
         let Some(running) = self.memory.attempts.get(token) else { return Ok(()) };
         let worker = child(turn, &running.executor.worker(token))?;
-        if let Some(asked) = running.asked {
-            turn.cancel(asked);
-        }
         let told = match &running.executor {
-            Executor::Process(_) => turn.tell(&worker, &Cancel { cancel: token }),
+            Executor::Process(asked) => {
+                turn.cancel(*asked);
+                turn.tell(&worker, &Cancel { cancel: token })
+            }
             Executor::Connection(_) => cancel_tokens(turn, &worker, &[token]),
         };
         if let Err(error) = told {

@@ -101,8 +101,6 @@ pub(super) struct Running {
     pub(super) started: u64,
     pub(super) deadline: u64,
     pub(super) executor: Executor,
-    /// The question that its answer is to, if it is about this attempt alone.
-    pub(super) asked: Option<u64>,
     /// Whether its worker is known to have it.
     pub(super) accepted: bool,
     /// JSON that its worker reported.
@@ -122,7 +120,6 @@ impl Running {
 impl From<AttemptHead> for Running {
     fn from(head: AttemptHead) -> Self {
         let AttemptHead { task, started, deadline, executor } = head;
-        let asked = if let Executor::Process(asked) = executor { Some(asked) } else { None };
         Self {
             task: task.id,
             kind: task.kind,
@@ -131,7 +128,6 @@ impl From<AttemptHead> for Running {
             started,
             deadline,
             executor,
-            asked,
             accepted: true,
             progress: None,
         }
