@@ -73,6 +73,12 @@ impl Class for Boss {
                 json(&turn.run(&job, &7, Ask::new().in_memory().note(&7))?)
             }
             "cancel" => json(&turn.cancel(read(payload)?)),
+            "askAndCancel" => {
+                let id = turn.call(&path("/brief/x"), "later", &(), Ask::new().in_memory())?;
+                let waited = turn.waits_for(id);
+                json(&(waited, turn.cancel(id), turn.waits_for(id)))
+            }
+            "waitsFor" => json(&turn.waits_for(read(payload)?)),
             "leave" => {
                 turn.hibernate();
                 json(&self.replies.len())
@@ -426,4 +432,20 @@ async fn ob3_ten_thousand_objects_that_live_for_a_moment_leave_nothing() {
     assert_eq!(world.storage.object_count(), 1);
     let active = world.metrics.objects.with_label_values(&["brief", "active"]);
     assert_eq!(active.get(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn co2_an_object_knows_what_it_waits_for() {
+    let world = World::new();
+    let ask = async || world.ok("/a", "ask", ("/brief/x", "later", 10_000, 1)).await.parse::<u64>().expect("a number");
+    let (asked, cancelled) = (ask().await, ask().await);
+    assert_eq!(world.ok("/a", "waitsFor", asked).await, "true");
+    assert_eq!(world.ok("/a", "askAndCancel", ()).await, "[true,true,false]");
+    assert_eq!(world.ok("/a", "cancel", cancelled).await, "true");
+    assert_eq!(world.ok("/a", "waitsFor", cancelled).await, "false");
+    let forgotten = ask().await;
+    world.call("/a", "panic", ()).await.expect_err("it panics");
+    for id in [asked, forgotten] {
+        assert_eq!(world.ok("/a", "waitsFor", id).await, "false", "it went with the memory");
+    }
 }
