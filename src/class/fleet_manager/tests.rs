@@ -1,4 +1,15 @@
 //! The manager in made time: with workers of every temper, crashes, and commits that fail.
+//!
+//! FM1 to FM13 are all tested over sockets in `tests/suite/fleet_manager.rs`; here, and elsewhere, also:
+//!
+//! | id | where |
+//! |---|---|
+//! | FM1, FM2, FM4, FM6, FM9, FM10 | `books` |
+//! | FM3 | `pages` |
+//! | FM4, FM7, FM9, FM10 | `connected` |
+//! | FM6, FM7 | `endings` |
+//! | FM5, FM8, FM11, FM12, FM13 | the modules `window`, `config`, `progress`, `keys` themselves |
+//! | FM10 | with a killed server and on a full disk, `tests/durability` |
 
 mod books;
 mod cast;
