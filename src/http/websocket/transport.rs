@@ -186,6 +186,7 @@ impl AsyncWrite for Transport {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 
     use super::*;
@@ -199,5 +200,24 @@ mod tests {
             prop_assert!(parsed.is_final && parsed.mask.is_none());
             prop_assert_eq!(payload, length as u64);
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_ahead_is_handed_on_whole_and_in_order() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut transport = Transport::new(listener.accept().await.unwrap().0);
+        let sent: Vec<u8> = (0..3 * SOCKET_AHEAD_BYTES).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        peer.write_all(&sent).await.unwrap();
+        drop(peer);
+        let (mut found, mut buffer) = (Vec::new(), [0; 14]);
+        loop {
+            match transport.read(&mut buffer).await.unwrap() {
+                0 => break,
+                count => found.extend_from_slice(&buffer[..count]),
+            }
+            assert!(transport.ahead.len() <= SOCKET_AHEAD_BYTES);
+        }
+        assert!(found == sent, "{} of {} bytes", found.len(), sent.len());
     }
 }
