@@ -66,6 +66,7 @@
 //!   await or while a turn runs.
 //! - A durable message is one row, from the commit of its sender to the commit of the turn that handled it; a question
 //!   that waits for its answer is one row, until the turn that got it (`object::inbox`, `object::replies`).
+//! - Who reads without a turn sees what is durable, so it sees all that was acknowledged (`object::look`).
 //! - Looking at a path creates nothing, neither on disk nor (once the answer is out) in memory.
 //! - Every queue has a bound, and every task is on the server's tracker.
 //!
@@ -73,7 +74,7 @@
 //!
 //! *Object*: what lives at a path. *Class*: its behaviour. *Slot*: its place in memory. *Incarnation*: one stay in memory,
 //! from *activation* to *hibernation*. *Mailbox*: events that wait. *Turn*: the handling of one event. *Run*: turns that
-//! share a write set. *Write set*: what a run changed. *Effect*: what a turn causes outside; an *errand* is one for
+//! share a write set. *Look*: a read of what is durable, without a turn. *Write set*: what a run changed. *Effect*: what a turn causes outside; an *errand* is one for
 //! other objects. *Session*: one socket, as its
 //! object sees it. *Tombstone*: the row that deletes a subtree. *Agent* is the wire's word for a child.
 
@@ -100,8 +101,8 @@ pub mod timers;
 pub use auth::{Identity, Scope};
 pub use class::{Task, TaskHandler};
 pub use object::{
-    Ask, Caller, Class, ClassMetrics, Deferred, Error, Http, Jobs, List, ListedChild, Listing, Namespace, Replied,
-    Sent, Services, SocketId, Turn, When, append_json, json, read, response, unknown_method,
+    Ask, Caller, Class, ClassMetrics, Deferred, Error, Http, Jobs, List, ListedChild, Listing, Look, Namespace,
+    Replied, Sent, Services, SocketId, Turn, When, append_json, json, read, response, unknown_method,
 };
 pub use path::{ObjectName, ObjectPath};
 pub use protocol::{Change, Closed, Code, Frame};

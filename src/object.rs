@@ -17,6 +17,7 @@
 //! | `deletion` | deleting subtrees |
 //! | `errand` | what is done behind a commit: for other objects, and outside |
 //! | `inbox` | durable messages |
+//! | `look` | calls that only read what is durable, without a turn |
 //! | `replies`, `deferred` | answers that an object waits for, and those that it owes |
 //! | `jobs`, `outside` | work outside of turns, and HTTP |
 //! | `services` | what comes from outside: time, randomness, tokens, jobs, HTTP |
@@ -56,6 +57,7 @@ mod idle;
 mod inbox;
 mod instance;
 mod jobs;
+mod look;
 mod namespace;
 mod outside;
 mod pulse;
@@ -83,6 +85,7 @@ pub use error::Error;
 pub use event::Caller;
 pub use faults::Faults;
 pub(crate) use faults::{Delivery, Fault};
+pub use look::Look;
 pub use namespace::Options;
 pub use outside::response;
 pub use registry::{Registry, RegistryError};

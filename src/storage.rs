@@ -21,6 +21,7 @@
 //! | `tombstones`, `reaper` | which rows are dead; removing them |
 //! | `reader` | the pool of connections that read; objects and their children |
 //! | `rows`, `wakes`, `inbox` | key/value pairs; who is to be woken; messages between objects |
+//! | `snapshot` | one object as it was durable at one moment |
 //! | `log`, `checkpoint` | the write-ahead log |
 //! | `schema`, `sql`, `check` | the file: opening, statements, integrity |
 //! | `lock`, `reserve` | the data directory: one owner; space for deletions on a full disk |
@@ -45,6 +46,7 @@ mod recovery;
 mod reserve;
 mod rows;
 mod schema;
+mod snapshot;
 mod sql;
 mod stepper;
 #[cfg(test)]
@@ -67,6 +69,7 @@ use rusqlite::Connection;
 pub use self::error::Error;
 pub use self::inbox::{Backlog, Received};
 pub use self::rows::{Range, Row};
+pub use self::snapshot::Snapshot;
 pub use self::stepper::{Fate, Stepper};
 pub use self::write_set::{Child, CommitError, Outcome, Position, Record, Send, Seq, Space, Value, WriteSet};
 

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::Error;
+use super::look::Look;
 use super::turn::{SocketId, Turn};
 use crate::protocol::{Closed, Code, Frame, Message};
 
@@ -77,6 +78,10 @@ pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
     /// so that it connects again.
     const TELLS_STATE: bool = true;
 
+    /// Methods that only read, and that [`Class::look`] can answer. [`Class::call`] answers them as well: over a socket and
+    /// for other objects they are calls like others, in their order.
+    const LOOKS: &'static [&'static str] = &[];
+
     /// Before the first event after each start. A failure fails the waiting events; the next event tries again.
     ///
     /// # Errors
@@ -103,6 +108,46 @@ pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
     /// Whatever the class finds wrong; by default every method is unknown.
     fn call(&mut self, turn: &mut Turn<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
         let _ = (turn, payload);
+        Err(unknown_method(method))
+    }
+
+    /// One of the [`Class::LOOKS`], over HTTP and without an idempotency key, of an object that is stored: answered from what
+    /// is durable and not by a turn, so that it neither waits for the object's other work nor holds that up, nor wakes an
+    /// object that sleeps. It sees everything that was acknowledged before it was asked for, and nothing that could still
+    /// be undone. It must be short: no thread takes its place.
+    ///
+    /// ```
+    /// use fleet::{Class, Error, Look, RawValue, Turn, json, unknown_method};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Default, Serialize, Deserialize)]
+    /// struct Counter {
+    ///     count: u64,
+    /// }
+    ///
+    /// impl Class for Counter {
+    ///     const NAME: &'static str = "counter";
+    ///     const LOOKS: &'static [&'static str] = &["get"];
+    ///
+    ///     fn look(look: &Look<'_>, _: &str, _: &RawValue) -> Result<Vec<u8>, Error> {
+    ///         json(&look.value::<Self>()?.count)
+    ///     }
+    ///
+    ///     fn call(&mut self, _: &mut Turn<'_>, method: &str, _: &RawValue) -> Result<Vec<u8>, Error> {
+    ///         match method {
+    ///             "increment" => self.count += 1,
+    ///             "get" => {}
+    ///             other => return Err(unknown_method(other)),
+    ///         }
+    ///         json(&self.count)
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Whatever the class finds wrong.
+    fn look(look: &Look<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
+        let _ = (look, payload);
         Err(unknown_method(method))
     }
 

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::Error;
 use super::activity::Activity;
 use super::class::{Class, Replied, append_json};
+use super::look::Look;
 use super::turn::{SocketId, Turn};
 use crate::limits::{LONG_TURN, WARY_TURNS};
 use crate::metrics::Metrics;
@@ -106,6 +107,9 @@ impl<C: Class> Instance for C {
 /// Makes an instance from its saved state.
 type Make = fn(Option<&[u8]>) -> Result<Box<dyn Instance>, Error>;
 
+/// Answers a call from what is durable.
+type Looker = fn(&Look<'_>, &str, &RawValue) -> Result<Vec<u8>, Error>;
+
 /// A registered class: how to make its instances, and what is known of all of them.
 pub(crate) struct Definition {
     pub(crate) name: Arc<str>,
@@ -116,6 +120,8 @@ pub(crate) struct Definition {
     pub(crate) replies: usize,
     pub(crate) in_memory: bool,
     pub(crate) tells_state: bool,
+    pub(crate) looks: &'static [&'static str],
+    pub(crate) look: Looker,
     make: Make,
     /// How many more turns of this class run where they hold up nobody, because one was long.
     wary: AtomicU32,
@@ -139,6 +145,8 @@ impl Definition {
             replies: C::REPLIES,
             in_memory: C::IN_MEMORY,
             tells_state: C::TELLS_STATE,
+            looks: C::LOOKS,
+            look: C::look,
             make: |saved| match saved {
                 None => Ok(Box::new(C::default())),
                 Some(saved) => match serde_json::from_slice::<C>(saved) {

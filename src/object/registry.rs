@@ -1,7 +1,7 @@
 //! Which classes there are, and which one a path gets that has none stored.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -45,6 +45,8 @@ pub struct Registry {
     numbered: Vec<&'static str>,
     /// Whether any class names one for the children of its objects.
     names_children: bool,
+    /// Methods that some class answers by a look.
+    looks: BTreeSet<&'static str>,
     route: Box<Route>,
     default: Arc<str>,
     metrics: Metrics,
@@ -60,6 +62,7 @@ impl Registry {
             classes: HashMap::new(),
             numbered: Vec::new(),
             names_children: false,
+            looks: BTreeSet::new(),
             route: Box::new(|_| None),
             default: C::NAME.into(),
             metrics: metrics.clone(),
@@ -83,6 +86,7 @@ impl Registry {
                 entry.insert(Arc::new(Definition::of::<C>(&self.metrics)));
                 self.numbered.push(C::NAME);
                 self.names_children |= C::CHILDREN.is_some();
+                self.looks.extend(C::LOOKS);
                 Ok(())
             }
         }
@@ -150,6 +154,11 @@ impl Registry {
     /// Whether the class of a parent may decide that of its child.
     pub(crate) fn names_children(&self) -> bool {
         self.names_children
+    }
+
+    /// Whether some class answers a method by a look.
+    pub(crate) fn looks(&self, method: &str) -> bool {
+        self.looks.contains(method)
     }
 
     /// What a class names for the children of its objects.

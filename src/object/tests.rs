@@ -6,6 +6,7 @@ mod bunches;
 mod causes;
 mod choices;
 mod ends;
+mod looks;
 mod memory;
 mod promises;
 mod resets;

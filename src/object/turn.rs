@@ -27,6 +27,7 @@ pub use self::ask::Ask;
 pub use self::sockets::Sent;
 pub(in crate::object) use self::sockets::SocketChanges;
 pub use self::storage::{List, Listing};
+pub(super) use self::storage::{check_key, decode};
 use self::talk::Said;
 pub use self::tree::ListedChild;
 use super::Error;

@@ -3,6 +3,7 @@
 mod alarms;
 mod faults;
 mod history;
+mod looks;
 mod memory;
 mod talk;
 mod tree;
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::object::{Error, Turn, json, unknown_method};
+use crate::object::{Error, Look, Turn, json, unknown_method};
 use crate::protocol::Change;
 
 /// So many seeds, or as many as `FLEET_SEEDS` says.
@@ -34,6 +35,12 @@ struct Counter {
 
 impl Class for Counter {
     const NAME: &'static str = "counter";
+    const LOOKS: &'static [&'static str] = &["look"];
+
+    fn look(look: &Look<'_>, _: &str, _: &RawValue) -> Result<Vec<u8>, Error> {
+        let (count, row) = (look.value::<Self>()?.count, look.get::<u64>("count")?.unwrap_or(0));
+        if count == row { json(&count) } else { Err(Error::internal("the row and the value disagree")) }
+    }
 
     fn call(&mut self, turn: &mut Turn<'_>, method: &str, _: &RawValue) -> Result<Vec<u8>, Error> {
         match method {
@@ -44,7 +51,7 @@ impl Class for Counter {
             "get" if turn.get::<u64>("count")?.unwrap_or(0) != self.count => {
                 return Err(Error::internal("the row and the value disagree"));
             }
-            "get" => {}
+            "get" | "look" => {}
             "publish" => turn.publish(Change::field("count", self.count)),
             "forgetful" => {
                 self.unsaved += 1;

@@ -91,10 +91,13 @@ impl Drop for Borrowed<'_> {
 /// See [`Storage::load`](super::Storage::load).
 pub(super) fn load(readers: &Readers, tombstones: &Tombstones, path: &ObjectPath) -> Result<Option<Record>, Error> {
     let floor = tombstones.floor(path);
-    let found = readers.read(|connection| {
-        let mut statement = connection.prepare_cached(sql::LOAD)?;
-        statement.query_row((path.key(),), record).optional()
-    })?;
+    readers.read(|connection| load_with(connection, path, floor))
+}
+
+/// The record of an object, unless a deletion up to this floor has killed it.
+pub(super) fn load_with(connection: &Connection, path: &ObjectPath, floor: u64) -> rusqlite::Result<Option<Record>> {
+    let mut statement = connection.prepare_cached(sql::LOAD)?;
+    let found = statement.query_row((path.key(),), record).optional()?;
     Ok(found.filter(|(_, seq)| *seq >= floor).map(|(record, _)| record))
 }
 

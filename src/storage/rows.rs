@@ -2,8 +2,8 @@
 
 use std::ops::Bound;
 
-use rusqlite::OptionalExtension;
 use rusqlite::types;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::error::Error;
 use super::reader::text;
@@ -63,11 +63,7 @@ impl Storage {
         let shared = &self.0.shared;
         let place = space.place(path);
         let floor = shared.tombstones.floor(&place);
-        shared.readers.read(|connection| {
-            let mut statement = connection.prepare_cached(sql::ROW)?;
-            let value = |row: &rusqlite::Row<'_>| Ok(row.get_ref(0)?.as_blob()?.into());
-            statement.query_row((place.key(), key, floor.cast_signed()), value).optional()
-        })
+        shared.readers.read(|connection| row(connection, &place, floor, key))
     }
 
     /// Durable rows in the order of key bytes (descending if `reverse`). That there are no more is only certain when the
@@ -79,23 +75,7 @@ impl Storage {
         let shared = &self.0.shared;
         let place = space.place(path);
         let floor = shared.tombstones.floor(&place);
-        shared.readers.read(|connection| {
-            let sql = if range.reverse { sql::ROWS_REVERSE } else { sql::ROWS };
-            let mut statement = connection.prepare_cached(sql)?;
-            let mut rows = statement.query((place.key(), range.first(), range.behind(), floor.cast_signed()))?;
-            let (mut found, mut bytes) = (Vec::new(), 0);
-            while found.len() < range.limit
-                && let Some(row) = rows.next()?
-            {
-                let (key, value) = (text(row, 0)?, row.get_ref(1)?.as_blob()?);
-                bytes += key.len() + value.len();
-                if bytes > range.bytes && !found.is_empty() {
-                    break;
-                }
-                found.push((key.into(), value.into()));
-            }
-            Ok(found)
-        })
+        shared.readers.read(|connection| rows(connection, &place, floor, range))
     }
 
     /// The durable value of a row, and if there is none, the next key behind it, unless it would be the last.
@@ -116,4 +96,40 @@ impl Storage {
             })
         })
     }
+}
+
+/// See [`Storage::get`].
+pub(super) fn row(
+    connection: &Connection,
+    place: &ObjectPath,
+    floor: u64,
+    key: &str,
+) -> rusqlite::Result<Option<Value>> {
+    let mut statement = connection.prepare_cached(sql::ROW)?;
+    let value = |row: &rusqlite::Row<'_>| Ok(row.get_ref(0)?.as_blob()?.into());
+    statement.query_row((place.key(), key, floor.cast_signed()), value).optional()
+}
+
+/// See [`Storage::rows`].
+pub(super) fn rows(
+    connection: &Connection,
+    place: &ObjectPath,
+    floor: u64,
+    range: &Range,
+) -> rusqlite::Result<Vec<Row>> {
+    let sql = if range.reverse { sql::ROWS_REVERSE } else { sql::ROWS };
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query((place.key(), range.first(), range.behind(), floor.cast_signed()))?;
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    while found.len() < range.limit
+        && let Some(row) = rows.next()?
+    {
+        let (key, value) = (text(row, 0)?, row.get_ref(1)?.as_blob()?);
+        bytes += key.len() + value.len();
+        if bytes > range.bytes && !found.is_empty() {
+            break;
+        }
+        found.push((key.into(), value.into()));
+    }
+    Ok(found)
 }

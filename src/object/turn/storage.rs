@@ -106,7 +106,7 @@ impl List {
         self
     }
 
-    fn range(self) -> Result<Range, Error> {
+    pub(in crate::object) fn range(self) -> Result<Range, Error> {
         let bad = |text: String| Err(Error::bad_request(text));
         if self.start.is_some() && self.start_after.is_some() {
             return bad("list: start and start_after exclude each other".to_owned());
@@ -378,7 +378,7 @@ fn row_bytes(key: &str, length: usize) -> u64 {
     (key.len() + length) as u64
 }
 
-fn check_key(key: &str) -> Result<(), Error> {
+pub(in crate::object) fn check_key(key: &str) -> Result<(), Error> {
     match key.len() {
         0 => Err(Error::bad_request("a key must not be empty")),
         1..=KEY_BYTES => Ok(()),
@@ -390,7 +390,7 @@ pub(super) fn too_much(path: &ObjectPath, what: &str) -> Error {
     Error::new(Code::TooLarge, format!("one turn of {path} writes {what}; write less in each of several turns"))
 }
 
-fn decode<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, Error> {
+pub(in crate::object) fn decode<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, Error> {
     rmp_serde::from_slice(value).map_err(|error| {
         let wanted = std::any::type_name::<T>();
         Error::internal(format!("the value of `{}` is no {wanted}: {error}", shown(key)))

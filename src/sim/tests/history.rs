@@ -33,6 +33,11 @@ impl Operation<'_> {
         matches!(self.outcome, Outcome::Answered(_))
     }
 
+    /// Whether it surely ended before the other began.
+    pub(super) fn is_before(&self, other: &Operation<'_>) -> bool {
+        self.epoch < other.epoch
+    }
+
     /// Whether nobody can say that it was not done.
     pub(super) fn may_have_happened(&self) -> bool {
         !matches!(self.outcome, Outcome::Refused(_))
@@ -41,7 +46,7 @@ impl Operation<'_> {
 
 impl Deletion<'_> {
     /// Whether this path lies in what it deletes.
-    fn covers(&self, path: &str) -> bool {
+    pub(super) fn covers(&self, path: &str) -> bool {
         path.strip_prefix(&self.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
@@ -58,6 +63,11 @@ impl Deletion<'_> {
     /// Whether it began when this operation had surely ended.
     pub(super) fn is_after(&self, operation: &Operation<'_>) -> bool {
         operation.epoch < self.epoch
+    }
+
+    /// Whether it surely ended before this operation began.
+    pub(super) fn is_before(&self, operation: &Operation<'_>) -> bool {
+        self.epoch < operation.epoch
     }
 
     /// Whether it is known to have happened or not to have happened.
