@@ -51,7 +51,7 @@ use self::batch::{Batch, Step};
 use self::config::Config;
 use self::memory::{Held, Memory};
 use crate::limits::{ANSWERS, BATCH_BODY_BYTES, BATCHES_HELD, MANAGER_BYTES};
-use crate::object::{Class, Error, Replied, SocketId, Turn, json, unknown_method};
+use crate::object::{Class, Error, Look, Replied, SocketId, Turn, json, unknown_method};
 use crate::protocol::{self, Change, Code, Frame, Message};
 
 /// The state of a manager that is not rows.
@@ -96,6 +96,7 @@ impl Class for FleetManager {
     const STORAGE_BYTES: Option<u64> = Some(MANAGER_BYTES);
     const BODY_BYTES: Option<usize> = Some(BATCH_BODY_BYTES);
     const REPLIES: usize = ANSWERS;
+    const LOOKS: &'static [&'static str] = &["getBatchStatus"];
 
     fn activate(&mut self, turn: &mut Turn<'_>) -> Result<(), Error> {
         self.renew(turn)
@@ -118,6 +119,13 @@ impl Class for FleetManager {
                 }
                 Err(_) => Err(refusal),
             },
+        }
+    }
+
+    fn look(look: &Look<'_>, method: &str, payload: &RawValue) -> Result<Vec<u8>, Error> {
+        match method {
+            "getBatchStatus" => reads::look_at_batch(look, payload),
+            other => Err(unknown_method(other)),
         }
     }
 
@@ -222,6 +230,7 @@ impl FleetManager {
     /// sees to it that the alarm comes in time.
     fn settle(&mut self, turn: &mut Turn<'_>) -> Result<(), Error> {
         self.dispatch(turn)?;
+        self.note_unhandled(turn);
         let Memory { batches, latencies, .. } = &mut self.memory;
         for (id, held) in batches.iter_mut().filter(|(_, held)| held.changed) {
             turn.put(&keys::batch(id), &held.value)?;
@@ -256,8 +265,7 @@ impl FleetManager {
 
     /// A batch that is asked for by its id.
     fn known(&mut self, turn: &mut Turn<'_>, id: &str) -> Result<&mut Held<Batch>, Error> {
-        let shown: String = id.chars().take(64).collect();
-        self.held(turn, id)?.ok_or_else(|| Error::not_found(format!("Batch {shown} not found")))
+        self.held(turn, id)?.ok_or_else(|| reads::unknown_batch(id))
     }
 
     /// Whether tasks of a batch may still run.

@@ -2,6 +2,7 @@
 //! stands beside the code, in `src/class/fleet_manager/tests`.
 
 mod deaf;
+mod looked_at;
 mod told;
 
 use std::collections::BTreeSet;

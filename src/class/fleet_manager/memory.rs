@@ -36,7 +36,7 @@ pub(super) struct Memory {
     /// Workers of which there is a row.
     pub(super) known: usize,
     /// How far each type that nobody handles was looked through.
-    pub(super) looks: BTreeMap<Box<str>, Look>,
+    pub(super) searches: BTreeMap<Box<str>, Search>,
     /// Whether this turn has changed anything of it that its rows are to follow.
     pub(super) changed: bool,
     /// Whether something is left to do at once.
@@ -54,7 +54,7 @@ pub(super) struct Held<T> {
 
 /// How far a queue was looked through, and when to go on.
 #[derive(Debug, Default)]
-pub(super) struct Look {
+pub(super) struct Search {
     pub(super) after: Option<String>,
     pub(super) at: u64,
 }

@@ -98,7 +98,7 @@ impl FleetManager {
         json(&Overview {
             class: Self::NAME,
             config: &self.books.config,
-            stats: self.stats_of(turn, latency),
+            stats: self.stats_of(latency),
             batches,
             workers,
             queued: &self.books.queued,
@@ -107,12 +107,12 @@ impl FleetManager {
 
     pub(super) fn stats(&mut self, turn: &mut Turn<'_>) -> Result<Vec<u8>, Error> {
         let latency = latency(turn)?;
-        json(&self.stats_of(turn, latency))
+        json(&self.stats_of(latency))
     }
 
-    fn stats_of(&self, turn: &Turn<'_>, latency: BTreeMap<String, Percentiles>) -> Stats<'_> {
+    fn stats_of(&self, latency: BTreeMap<String, Percentiles>) -> Stats<'_> {
         let books = &self.books;
-        let unhandled = books.queued.iter().filter(|(kind, _)| !self.is_handled(turn, kind));
+        let unhandled = books.queued.iter().filter(|(kind, _)| books.unhandled.contains_key(*kind));
         Stats {
             total_batches: books.batches,
             total_tasks: books.tasks,

@@ -12,7 +12,7 @@ use super::config::Config;
 use super::connections::Worker;
 use super::ending::timed_out;
 use super::keys;
-use super::memory::{Look, Memory, Room};
+use super::memory::{Memory, Room, Search};
 use super::task::{Attempt, AttemptHead, Ending, Executor, Task};
 use crate::limits::{ALARM_RETRIES, LIST_ROWS, PULSE_MS, SWEEP_ROWS, UNHANDLED_LOOK_MS};
 use crate::object::{Error, List, Turn};
@@ -180,19 +180,28 @@ impl FleetManager {
         Ok(())
     }
 
+    /// Notes since when nobody handles types of which tasks wait.
+    pub(super) fn note_unhandled(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now();
+        let mut unhandled = std::mem::take(&mut self.books.unhandled);
+        unhandled.retain(|kind, _| self.books.queued.contains_key(kind) && !self.is_handled(turn, kind));
+        for kind in self.books.queued.keys() {
+            if !unhandled.contains_key(kind) && !self.is_handled(turn, kind) {
+                unhandled.insert(kind.clone(), now);
+            }
+        }
+        self.memory.searches.retain(|kind, _| unhandled.contains_key(kind));
+        self.books.unhandled = unhandled;
+    }
+
     /// Fails tasks that have waited too long for somebody who handles their type.
     fn give_up_unhandled(&mut self, turn: &mut Turn<'_>, room: &mut Room) -> Result<(), Error> {
+        self.note_unhandled(turn);
         let now = turn.now();
         let timeout = self.books.config.unhandled_timeout;
-        let kinds: Vec<Box<str>> = self.books.queued.keys().cloned().collect();
-        for kind in kinds {
-            if self.is_handled(turn, &kind) {
-                self.books.unhandled.remove(&kind);
-                self.memory.looks.remove(&kind);
-                continue;
-            }
-            let since = *self.books.unhandled.entry(kind.clone()).or_insert(now);
-            let at = self.memory.looks.get(&kind).map_or(0, |look| look.at).max(since.saturating_add(timeout));
+        for (kind, since) in self.books.unhandled.clone() {
+            let searched = self.memory.searches.get(&kind).map_or(0, |search| search.at);
+            let at = searched.max(since.saturating_add(timeout));
             if at <= now && !room.is_spent() {
                 self.give_up(turn, &kind, since, room)?;
             }
@@ -203,7 +212,7 @@ impl FleetManager {
     /// Looks through some of the queue of a type.
     fn give_up(&mut self, turn: &mut Turn<'_>, kind: &str, since: u64, room: &mut Room) -> Result<(), Error> {
         let (now, timeout) = (turn.now(), self.books.config.unhandled_timeout);
-        let after = self.memory.looks.get_mut(kind).and_then(|look| look.after.take());
+        let after = self.memory.searches.get_mut(kind).and_then(|search| search.after.take());
         let limit = (room.rows() / 3).clamp(1, SWEEP_ROWS / 4);
         let mut list = List::new().prefix(keys::queue(kind)).limit(limit);
         if let Some(after) = after {
@@ -237,7 +246,7 @@ impl FleetManager {
         self.memory.more |= after.is_some();
         let pause = timeout.min(UNHANDLED_LOOK_MS);
         let at = if after.is_some() { now } else { now.saturating_add(pause) };
-        self.memory.looks.insert(kind.into(), Look { after, at });
+        self.memory.searches.insert(kind.into(), Search { after, at });
         Ok(())
     }
 

@@ -4,7 +4,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::FleetManager;
 use super::batch::{Batch, Status};
 use super::dispatch::raw;
 use super::keys;
@@ -12,9 +11,10 @@ use super::memory::Running;
 use super::progress::View;
 use super::sweep::rows_of_batch;
 use super::task::{Task, TaskResult};
+use super::{Books, FleetManager};
 use crate::class::task::ResultView;
 use crate::limits::{LIST_ROWS, PAGE_ITEMS, PAGE_ITEMS_DEFAULT, PAGE_LISTS, UNHANDLED_SHOWN};
-use crate::object::{Error, List, Turn, json, read};
+use crate::object::{Error, List, Look, Turn, json, read};
 
 /// A payload that names a batch.
 #[derive(Deserialize)]
@@ -71,6 +71,21 @@ struct Unhandled<'a> {
     tasks: u64,
     /// For how long nobody has, in milliseconds.
     waited: u64,
+}
+
+impl<'a> BatchView<'a> {
+    fn of(id: &'a str, batch: &'a Batch, books: &Books, now: u64) -> Self {
+        let since = |kind: &str| books.unhandled.get(kind).copied();
+        let unhandled = batch.queued.iter().filter_map(|(kind, tasks)| {
+            let waited = now.saturating_sub(since(kind)?.max(batch.submitted_at));
+            Some(Unhandled { r#type: kind, tasks: *tasks, waited })
+        });
+        let mut unhandled: Vec<_> = unhandled.collect();
+        // Those that have waited longest first.
+        unhandled.sort_by_key(|unhandled| std::cmp::Reverse(unhandled.waited));
+        unhandled.truncate(UNHANDLED_SHOWN);
+        Self { view: View::of(id, batch), unhandled }
+    }
 }
 
 /// A task as it is told.
@@ -227,23 +242,9 @@ pub(super) fn fields<T: DeserializeOwned>(payload: &RawValue) -> Result<T, Error
 impl FleetManager {
     pub(super) fn batch_status(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
         let BatchId { batch_id } = fields(payload)?;
-        let batch = self.known(turn, &batch_id)?.value.clone();
-        let unhandled = if batch.ended_at.is_none() { self.unhandled(turn, &batch) } else { Vec::new() };
-        json(&BatchView { view: View::of(&batch_id, &batch), unhandled })
-    }
-
-    /// The types of a batch that nobody handles, those that have waited longest first.
-    fn unhandled<'a>(&self, turn: &mut Turn<'_>, batch: &'a Batch) -> Vec<Unhandled<'a>> {
         let now = turn.now();
-        let kinds = batch.queued.iter().filter(|(kind, _)| !self.is_handled(turn, kind));
-        let of_kind = kinds.map(|(kind, tasks)| {
-            let since = self.books.unhandled.get(kind).map_or(now, |since| batch.submitted_at.max(*since));
-            Unhandled { r#type: kind, tasks: *tasks, waited: now.saturating_sub(since) }
-        });
-        let mut unhandled: Vec<_> = of_kind.collect();
-        unhandled.sort_by_key(|unhandled| std::cmp::Reverse(unhandled.waited));
-        unhandled.truncate(UNHANDLED_SHOWN);
-        unhandled
+        let batch = self.known(turn, &batch_id)?.value.clone();
+        json(&BatchView::of(&batch_id, &batch, &self.books, now))
     }
 
     pub(super) fn batch_results(&mut self, turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
@@ -301,11 +302,9 @@ impl FleetManager {
                 break;
             }
         }
-        let view = |task| {
-            let view = TaskView::of(task)?;
-            Ok(TaskView { unhandled: !self.is_handled(turn, &task.kind), ..view })
-        };
-        let items = tasks.iter().map(view).collect::<Result<_, Error>>()?;
+        let unhandled = |task: &Task| self.books.unhandled.contains_key(&task.kind);
+        let items = tasks.iter().map(|task| Ok(TaskView { unhandled: unhandled(task), ..TaskView::of(task)? }));
+        let items = items.collect::<Result<_, Error>>()?;
         json(&Page { items, cursor: cursor(keys::QUEUE, next) })
     }
 
@@ -333,6 +332,20 @@ impl<'a> AttemptView<'a> {
             progress: running.progress.as_deref(),
         }
     }
+}
+
+/// How a batch was doing when that was last durable.
+pub(super) fn look_at_batch(look: &Look<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
+    let BatchId { batch_id } = fields(payload)?;
+    let batch = if keys::is_batch_id(&batch_id) { look.get::<Batch>(&keys::batch(&batch_id))? } else { None };
+    let batch = batch.ok_or_else(|| unknown_batch(&batch_id))?;
+    let manager: FleetManager = look.value()?;
+    json(&BatchView::of(&batch_id, &batch, &manager.books, look.now()))
+}
+
+pub(super) fn unknown_batch(id: &str) -> Error {
+    let shown: String = id.chars().take(64).collect();
+    Error::not_found(format!("Batch {shown} not found"))
 }
 
 pub(super) fn list_batches(turn: &mut Turn<'_>, payload: &RawValue) -> Result<Vec<u8>, Error> {
