@@ -103,6 +103,8 @@ pub const LOG_BYTES: u64 = 64 << 20;
 /// Space kept back on the disk, so that deletes still work when it is full; a quarter of [`LOG_BYTES`], so that what
 /// waits in the log can reach the database.
 pub const RESERVE_BYTES: u64 = 16 << 20;
+/// How long a start waits for the server that uses the data directory to end.
+pub const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// Pages of the database given back to the file system in one commit.
 pub const VACUUM_PAGES: u32 = 64;
 /// Most items on one page of a list.

@@ -2,13 +2,20 @@
 //!
 //! # Why
 //! SQLite's own locks would let two servers share the file, each with its own objects in memory: two incarnations of
-//! every object. The lock is the operating system's, so it goes with the process, however that ends.
+//! every object. The lock is the operating system's, so it goes with the process, however that ends. A process that was
+//! killed may take a moment to be gone, above all when it waits for its disk: who starts the next one need not know.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::error::Error;
+use crate::limits::LOCK_WAIT;
+
+/// How often it is tried.
+const LOCK_TICK: Duration = Duration::from_millis(10);
 
 /// Held as long as the data directory is used.
 #[derive(Debug)]
@@ -17,7 +24,7 @@ pub(super) struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Creates the directory if it is not there, and takes it.
+    /// Creates the directory if it is not there, and takes it, if its owner lets it go within [`LOCK_WAIT`].
     ///
     /// # Errors
     /// [`Error::Directory`] and [`Error::InUse`].
@@ -32,12 +39,16 @@ impl DirectoryLock {
             .truncate(false)
             .open(&path)
             .map_err(|error| unusable(&path, error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::InUse { dir: dir.to_owned(), pid: read_pid(&mut file) });
+        let until = Instant::now() + LOCK_WAIT;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < until => thread::park_timeout(LOCK_TICK),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::InUse { dir: dir.to_owned(), pid: read_pid(&mut file) });
+                }
+                Err(TryLockError::Error(error)) => return Err(unusable(&path, error)),
             }
-            Err(TryLockError::Error(error)) => return Err(unusable(&path, error)),
         }
         if let Err(error) = write_pid(&mut file) {
             // Only the other server's error message is the poorer for it; a full disk must not keep us from starting.
@@ -81,6 +92,18 @@ mod tests {
         assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
         drop(first);
         DirectoryLock::take(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn fx7_a_server_that_is_ending_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DirectoryLock::take(dir.path()).unwrap();
+        let at = dir.path().to_owned();
+        let second = thread::spawn(move || DirectoryLock::take(&at).map(drop));
+        thread::park_timeout(LOCK_TICK);
+        assert!(!second.is_finished());
+        drop(first);
+        second.join().unwrap().unwrap();
     }
 
     #[test]
