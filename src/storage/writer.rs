@@ -3,10 +3,16 @@
 //! A batch is everything that was queued while the last one was being fsynced. Between batches the writer reaps, gives
 //! space back and looks after the log, one bounded step at a time.
 //! What is done when one fails is in [`recovery`](super::recovery).
+//!
+//! # Why
+//! Whom a batch of many has answered writes again at once, and a commit costs much the same for few and for many. So after
+//! such a batch the writer rests for a moment before it takes the next. On two cores with 64 to 100 clients that gave a
+//! tenth more first writes and increments a second; who writes alone never waits for it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
@@ -20,6 +26,10 @@ use super::schema::PAGE_BYTES;
 use super::{CommitError, Shared, gate, sql};
 use crate::limits::{TOMBSTONES, VACUUM_PAGES};
 
+/// So many write sets in one batch are a crowd.
+const CROWD: usize = 8;
+/// How long more of a crowd are waited for.
+const GATHER: Duration = Duration::from_micros(50);
 /// Free pages of the database that are kept for new rows.
 const FREE_PAGES: u32 = 256;
 
@@ -64,7 +74,13 @@ impl Writer {
         let _ended = Ended(self.shared.clone());
         loop {
             match self.shared.queue.take(self.patience()) {
-                Work::Batch(sets) => self.commit(sets),
+                Work::Batch(sets) => {
+                    let crowd = sets.len() >= CROWD;
+                    self.commit(sets);
+                    if crowd {
+                        thread::park_timeout(GATHER);
+                    }
+                }
                 Work::Nothing => self.idle(),
                 Work::Closed => break,
             }
@@ -243,7 +259,7 @@ impl Drop for Ended {
     fn drop(&mut self) {
         let shared = &self.0;
         shared.queue.close();
-        if std::thread::panicking() {
+        if thread::panicking() {
             let failure = Failure {
                 first: Some(shared.gate.next()),
                 outcome: CommitError::Unknown,
