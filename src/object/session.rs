@@ -190,14 +190,14 @@ impl Session {
         self.unanswered.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether the edge may read another message of this socket.
-    pub(crate) fn may_ask(&self) -> bool {
-        self.unanswered.load(Ordering::Relaxed) < SOCKET_UNANSWERED && {
-            let outbox = self.outbox.lock();
-            outbox.answer_bytes() < SOCKET_ANSWER_BYTES
-                && outbox.sent_back() < SOCKET_QUEUE_FRAMES
-                && !outbox.is_closing()
-        }
+    /// How many messages of this socket the edge may read before it asks again.
+    pub(crate) fn room(&self) -> usize {
+        let unanswered = self.unanswered.load(Ordering::Relaxed);
+        let outbox = self.outbox.lock();
+        let takes = outbox.answer_bytes() < SOCKET_ANSWER_BYTES
+            && outbox.sent_back() < SOCKET_QUEUE_FRAMES
+            && !outbox.is_closing();
+        if takes { SOCKET_UNANSWERED.saturating_sub(unanswered) } else { 0 }
     }
 
     /// Whether every message is answered and nothing waits to be written.

@@ -278,9 +278,9 @@ impl Socket {
         }
     }
 
-    /// Whether another message may be read.
-    pub fn may_read(&self) -> bool {
-        !self.refused && self.session.may_ask()
+    /// How many messages may be read before it is asked again.
+    pub fn room(&self) -> usize {
+        if self.refused { 0 } else { self.session.room() }
     }
 
     /// Whether everything that was asked is answered, and everything that was to be told is.

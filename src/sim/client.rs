@@ -38,7 +38,7 @@ impl Client {
 
     /// Sends a text frame, unless the socket is closed or what it sent before was not taken yet.
     pub(super) fn send(&mut self, text: &str) {
-        if let Some(socket) = self.socket.as_mut().filter(|socket| socket.may_read()) {
+        if let Some(socket) = self.socket.as_mut().filter(|socket| socket.room() > 0) {
             socket.ask(Frame::Text(text.to_owned().into()));
             submit(socket);
         }

@@ -186,8 +186,9 @@ impl Connection {
                 Poll::Pending => Ok(false),
             };
         }
-        let mut count = 0;
-        while count < SOCKET_UNANSWERED && self.may_read() {
+        let (room, mut count) = (self.room(), 0);
+        // A peer that breaks the protocol is not read any further.
+        while count < room && !matches!(self.phase, Phase::Discarding { .. }) {
             match Pin::new(&mut self.stream).poll_next(context) {
                 Poll::Pending => break,
                 Poll::Ready(None) => return Err(self.broke(&"the connection ended")),
@@ -204,11 +205,12 @@ impl Connection {
         Ok(count > 0)
     }
 
-    fn may_read(&self) -> bool {
+    /// How many messages may be read before it is asked again.
+    fn room(&self) -> usize {
         match self.phase {
-            Phase::Open => self.socket.may_read(),
-            Phase::Closing { .. } => true,
-            Phase::Stopping | Phase::Discarding { .. } => false,
+            Phase::Open => self.socket.room(),
+            Phase::Closing { .. } => SOCKET_UNANSWERED,
+            Phase::Stopping | Phase::Discarding { .. } => 0,
         }
     }
 
