@@ -87,7 +87,7 @@ pub(crate) enum Name {
     Batches,
     /// Batches of tasks that connected workers do.
     Elsewhere,
-    /// A million tasks: memory, and a restart in their middle.
+    /// A million tasks: a `kill -9` among them, and memory.
     Million,
 }
 

@@ -16,6 +16,8 @@ use crate::load::table::{Row, milliseconds, rate, thousands};
 
 /// How long the first task after a restart may take.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a quarter of the tasks may take.
+const QUARTER: Duration = Duration::from_mins(5);
 /// How often memory is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 const MEBIBYTE: f64 = 1_048_576.0;
@@ -31,7 +33,9 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     let mut manager = Manager::create(process.address, "", "million")?;
     let (batch, submitted) = manager.submit(&tasks(count, "echo"))?;
     eprintln!("  submitted in {submitted:.0} ms");
-    wait_until(PATIENCE, Duration::from_millis(20), || Ok(manager.status(&batch)?.completed >= count / 4))?;
+    if !wait_until(QUARTER, Duration::from_millis(20), || Ok(manager.status(&batch)?.completed >= count / 4))? {
+        return Err(format!("a quarter of {count} tasks is not done {QUARTER:?} after the submission").into());
+    }
     process.kill()?;
     let (process, time) = ready(|| bench.start(&data))?;
     let mut manager = Manager::at(process.address, &manager.path)?;
