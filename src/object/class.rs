@@ -111,8 +111,8 @@ pub trait Class: Serialize + DeserializeOwned + Default + Send + 'static {
         Err(unknown_method(method))
     }
 
-    /// One of the [`Class::LOOKS`], over HTTP and without an idempotency key, of an object that is stored: answered from what
-    /// is durable and not by a turn, so that it neither waits for the object's other work nor holds that up, nor wakes an
+    /// One of the [`Class::LOOKS`], over HTTP or by [`Namespace::call`](super::Namespace::call) and without an idempotency
+    /// key, of an object that is stored: answered from what is durable and not by a turn, so that it neither waits for the object's other work nor holds that up, nor wakes an
     /// object that sleeps. It sees everything that was acknowledged before it was asked for, and nothing that could still
     /// be undone. It must be short: no thread takes its place.
     ///

@@ -5,6 +5,7 @@
 //! | id | where |
 //! |---|---|
 //! | FM1, FM2, FM4, FM6, FM9, FM10 | `books` |
+//! | FM2 | that its status waits for nothing: `looks` |
 //! | FM3 | `pages` |
 //! | FM4, FM7, FM9, FM10 | `connected` |
 //! | FM6, FM7 | `endings` |
@@ -15,6 +16,7 @@ mod books;
 mod cast;
 mod connected;
 mod endings;
+mod looks;
 mod pages;
 
 use serde_json::{Value, json};
