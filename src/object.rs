@@ -26,6 +26,7 @@
 //! | `timeouts` | who has waited long enough in memory |
 //! | `wakes` | who is woken when |
 //! | `body`, `children`, `rows` | what an object has in memory |
+//! | `list` | which of its rows to list |
 //! | `choices` | which class an object gets that is not stored |
 //! | `event` | what can happen to an object, and what a turn can cause |
 //! | `tally`, `activity` | the metrics of a class; what it did in the last minute |
@@ -57,6 +58,7 @@ mod idle;
 mod inbox;
 mod instance;
 mod jobs;
+mod list;
 mod look;
 mod namespace;
 mod outside;
@@ -85,6 +87,7 @@ pub use error::Error;
 pub use event::Caller;
 pub use faults::Faults;
 pub(crate) use faults::{Delivery, Fault};
+pub use list::{List, Listing};
 pub use look::Look;
 pub use namespace::Options;
 pub use outside::response;
@@ -92,7 +95,7 @@ pub use registry::{Registry, RegistryError};
 pub use services::{Http, Jobs, Services};
 pub use session::{Close, Drained, Outgoing};
 pub use stub::{Listed, Namespace, Socket};
-pub use turn::{Ask, List, ListedChild, Listing, Sent, SocketId, Turn, When};
+pub use turn::{Ask, ListedChild, Sent, SocketId, Turn, When};
 
 /// How the sockets of a deleted object end.
 const DELETED: Close = Close::new(1000, "Agent deleted");

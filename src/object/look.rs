@@ -13,8 +13,9 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::Error;
+use super::list::{List, Listing};
 use super::namespace::Inner;
-use super::turn::{List, Listing, check_key, decode};
+use super::turn::{check_key, decode};
 use crate::path::ObjectPath;
 use crate::storage::Snapshot;
 

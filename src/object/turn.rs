@@ -26,7 +26,6 @@ pub use self::alarms::When;
 pub use self::ask::Ask;
 pub use self::sockets::Sent;
 pub(in crate::object) use self::sockets::SocketChanges;
-pub use self::storage::{List, Listing};
 pub(super) use self::storage::{check_key, decode};
 use self::talk::Said;
 pub use self::tree::ListedChild;
