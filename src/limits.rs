@@ -96,6 +96,8 @@ pub const REAP_BYTES: u64 = 1 << 20;
 pub const BATCH_ROWS: usize = 4_096;
 /// Bytes of one group commit, unless a single write set is larger.
 pub const BATCH_BYTES: usize = 8 << 20;
+/// Objects that storage notes at once when it opens; what is above that, and what there is to note later, is a thread's.
+pub const PRESENCE_OBJECTS: usize = 16_384;
 /// Deleted subtrees waiting to be reaped: beyond it reaping goes before new commits.
 pub const TOMBSTONES: usize = 16_384;
 /// The write-ahead log is started over when this much of it is used.

@@ -19,6 +19,7 @@
 //! | `stepper` | the writer without a thread, for simulations |
 //! | `gate` | what became of each write set |
 //! | `tombstones`, `reaper` | which rows are dead; removing them |
+//! | `presence` | which objects may be stored at all |
 //! | `reader` | the pool of connections that read; objects and their children |
 //! | `rows`, `wakes`, `inbox` | key/value pairs; who is to be woken; messages between objects |
 //! | `snapshot` | one object as it was durable at one moment |
@@ -39,6 +40,7 @@ mod gate;
 mod inbox;
 mod lock;
 mod log;
+mod presence;
 mod queue;
 mod reader;
 mod reaper;
@@ -64,7 +66,6 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rusqlite::Connection;
 
 pub use self::error::Error;
 pub use self::inbox::{Backlog, Received};
@@ -73,7 +74,7 @@ pub use self::snapshot::Snapshot;
 pub use self::stepper::{Fate, Stepper};
 pub use self::write_set::{Child, CommitError, Outcome, Position, Record, Send, Seq, Space, Value, WriteSet};
 
-use crate::limits::{LOG_BYTES, RESERVE_BYTES};
+use crate::limits::{LOG_BYTES, PRESENCE_OBJECTS, RESERVE_BYTES};
 use crate::metrics::Metrics;
 use crate::path::ObjectPath;
 
@@ -81,6 +82,7 @@ use self::check::Check;
 use self::checkpoint::Checkpoint;
 use self::gate::Gate;
 use self::lock::DirectoryLock;
+use self::presence::Presence;
 use self::queue::{Mode, Queue};
 use self::reader::Readers;
 use self::reserve::Reserve;
@@ -151,6 +153,7 @@ struct Shared {
     queue: Queue,
     gate: Gate,
     tombstones: Tombstones,
+    presence: Presence,
     readers: Readers,
     checkpoint: Checkpoint,
     check: Check,
@@ -196,10 +199,11 @@ impl Storage {
         let lock = DirectoryLock::take(&data_dir)?;
         let file = data_dir.join("fleet.db");
         let reserve = Reserve::new(data_dir.join("fleet.reserve"), reserve_bytes);
-        let writer = open_writer(&file, busy, sync, &reserve)?;
+        let writer = recovery::open(&file, busy, sync, &reserve)?;
         let (seq, objects) = reader::meta(&writer).map_err(Error::database)?;
         let tombstones = Tombstones::default();
         tombstones.restore(reader::tombstones(&writer).map_err(Error::database)?);
+        let presence = Presence::new(&writer, objects, PRESENCE_OBJECTS);
         let connections = (0..readers.max(1)).map(|_| schema::reader(&file, busy));
         let readers = connections.collect::<Result<_, _>>().map_err(Error::database)?;
         tracing::info!(file = %file.display(), objects, seq, deletions = tombstones.len(), "storage opened");
@@ -211,6 +215,7 @@ impl Storage {
             queue: Queue::new(seq),
             gate: Gate::new(seq),
             tombstones,
+            presence,
             readers: Readers::new(readers),
             checkpoint: Checkpoint::default(),
             check: Check::default(),
@@ -231,15 +236,17 @@ impl Storage {
         let shared = self.0.shared.clone();
         self.0.spawn("fleet-checkpoint", move || checkpoint::run(&shared, &checkpointer))?;
         let shared = self.0.shared.clone();
+        self.0.spawn("fleet-presence", move || presence::run(&shared))?;
+        let shared = self.0.shared.clone();
         self.0.spawn("fleet-check", move || check::run(&shared, checker))
     }
 
-    /// The durable record of an object; `None` if it does not exist. A point read of about 10 µs.
+    /// The durable record of an object; `None` if it does not exist. A point read of about 10 µs, or less for what never was.
     ///
     /// # Errors
     /// [`Error::Database`] and [`Error::Closed`].
     pub fn load(&self, path: &ObjectPath) -> Result<Option<Record>, Error> {
-        reader::load(&self.0.shared.readers, &self.0.shared.tombstones, path)
+        reader::load(&self.0.shared, path)
     }
 
     /// The class of a durable record; `None` if the object does not exist. As [`Storage::load`], without its state.
@@ -247,7 +254,7 @@ impl Storage {
     /// # Errors
     /// [`Error::Database`] and [`Error::Closed`].
     pub fn class(&self, path: &ObjectPath) -> Result<Option<Arc<str>>, Error> {
-        reader::class(&self.0.shared.readers, &self.0.shared.tombstones, path)
+        reader::class(&self.0.shared, path)
     }
 
     /// The durable list of an object's children, each with its ordinal, in that order.
@@ -290,7 +297,7 @@ impl Storage {
     /// [`Storage::close`]. In each case nothing was queued.
     pub fn commit(&self, set: WriteSet, after: Seq) -> Result<Seq, CommitError> {
         let shared = &self.0.shared;
-        shared.queue.commit(set, after, &shared.gate, &shared.tombstones)
+        shared.queue.commit(set, after, &shared.gate, &shared.tombstones, &shared.presence)
     }
 
     /// Whether there is room for another write set. If not, the waker is woken when there may be.
@@ -337,18 +344,6 @@ impl Storage {
     }
 }
 
-/// Opens the database; on a full disk with what the reserve leaves.
-fn open_writer(file: &Path, busy: Duration, sync: bool, reserve: &Reserve) -> Result<Connection, Error> {
-    match schema::open(file, busy, sync) {
-        Err(Error::Database { source }) if reserve.is_taken() => {
-            tracing::warn!(%source, "the database cannot be opened; trying again without the disk space in reserve");
-            reserve.release();
-            schema::open(file, busy, sync)
-        }
-        result => result,
-    }
-}
-
 impl Shared {
     /// Publishes the size of the files.
     fn measure(&self) -> u64 {
@@ -376,6 +371,7 @@ impl Owner {
     fn close(&self) {
         self.shared.queue.close();
         self.shared.check.close();
+        self.shared.presence.close();
         let mut threads = self.threads.lock();
         // The writer is the first; only when it has committed everything may the others go.
         for handle in threads.drain(..) {

@@ -76,11 +76,15 @@ impl Inner {
         }
         let tells_state = live.definition.tells_state;
         let whole = tells_state && source.sender.is_some_and(|sender| sender.version() == Version::V1);
+        let last = !run.more;
         slot.doing.begin(input.name());
         let result = catch_unwind(AssertUnwindSafe(|| {
             let output = live.class.deliver(&mut turn, input)?;
+            // With more turns to come only who is answered by the state is told it now; the others when the run ends.
             let state = match turn.draft.published {
-                Some(_) if whole => Some(live.class.deliver(&mut turn, Input::State)?),
+                Some(_) if whole && (last || turn.draft.id.is_none()) => {
+                    Some(live.class.deliver(&mut turn, Input::State)?)
+                }
                 _ => None,
             };
             run.scratch.clear();
@@ -94,14 +98,14 @@ impl Inner {
             live.tally.events(input.events());
         }
         run.now = now;
-        let mut draft = turn.draft;
+        let draft = &mut turn.draft;
         live.tally.operations(draft.operations);
         source.id = draft.id.take();
         source.deferred = draft.said.deferred;
         let error = match result {
-            Ok(Ok((output, state))) => match self.keep(slot, stored, live, run, before, &draft) {
+            Ok(Ok((output, state))) => match self.keep(slot, stored, live, run, before, draft) {
                 Ok(Kept::Yes) => {
-                    Self::accept(body, run, &mut draft, source, state);
+                    Self::accept(body, run, draft, source, state);
                     return Ok(output);
                 }
                 Ok(Kept::OtherClass) => None,
@@ -215,7 +219,7 @@ impl Inner {
     }
 
     /// Adds a turn that succeeded to the run.
-    fn accept(body: &mut Body, run: &mut Run, draft: &mut Draft, source: &Source, state: Option<Output>) {
+    fn accept(body: &mut Body, run: &mut Run, draft: &mut Draft, source: &mut Source<'_>, state: Option<Output>) {
         if let Some(stored) = body.stored.as_mut().filter(|_| draft.has_writes()) {
             stored.rows.apply(draft.cleared, &draft.rows);
             stored.mail.sent(draft.said.sends());
@@ -236,7 +240,7 @@ impl Inner {
         let mut answered = false;
         let tells_state = body.live.as_ref().is_some_and(|live| live.definition.tells_state);
         if let Some(change) = draft.published.take().filter(|_| tells_state) {
-            run.published = true;
+            run.published = Some(run.effects.len());
             run.told = None;
             if body.sockets.all().len() > body.sockets.whole() && !change.is_empty() {
                 run.effects.push(Effect::Change(body.sockets.of(Version::V2), change));
@@ -254,7 +258,7 @@ impl Inner {
             }
         }
         let Some(sender) = source.sender.map(Arc::clone) else { return };
-        match draft.take_answer(source.id.as_ref()) {
+        match draft.take_answer(source.id.take()) {
             Some(answer) => run.effects.push(Effect::Answer(sender, answer)),
             None if !answered => run.effects.push(Effect::Handled(sender)),
             None => {}

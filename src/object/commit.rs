@@ -28,8 +28,10 @@ pub(super) struct Run {
     pub(super) set: WriteSet,
     pub(super) changed: Changed,
     pub(super) effects: Vec<Effect>,
-    /// Whether sockets are to be told the state.
-    pub(super) published: bool,
+    /// Whether more turns follow in this run.
+    pub(super) more: bool,
+    /// Where among the effects sockets are to be told the state: before the answer of the last turn that published a change.
+    pub(super) published: Option<usize>,
     /// The state as the last turn left it, if that turn's sender was told it, and the sender.
     pub(super) told: Option<(SocketId, Option<Frame>)>,
     /// Sockets that have joined.
@@ -62,7 +64,8 @@ impl Run {
             set: WriteSet::new(path.clone()),
             changed: Changed::Nothing,
             effects: Vec::new(),
-            published: false,
+            more: false,
+            published: None,
             told: None,
             joined: Vec::new(),
             response: None,
@@ -76,26 +79,25 @@ impl Run {
     pub(super) fn is_full(&self) -> bool {
         self.spoiled
             || !self.set.deleted.is_empty()
-            || self.set.rows() > WRITE_SET_ROWS / 2
-            || self.set.bytes() > WRITE_SET_BYTES / 2
+            || (!self.set.is_empty()
+                && (self.set.rows() > WRITE_SET_ROWS / 2 || self.set.bytes() > WRITE_SET_BYTES / 2))
     }
 }
 
 impl Inner {
     /// Tells the state to the sockets that were not told by a turn of their own.
-    fn tell_state(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run) {
+    fn tell_state(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run, place: usize) {
         let (sender, frame) = match run.told.take() {
             Some((sender, frame)) => (Some(sender), frame),
             None => (None, None),
         };
-        run.published = false;
         if body.sockets.whole() <= usize::from(sender.is_some()) {
             return;
         }
         let frame = frame.or_else(|| {
             let usable = !run.spoiled && body.live.is_some();
             let state = usable.then(|| self.attempt(slot, body, run, &mut Source::runtime(), Input::State));
-            run.published = false;
+            run.published = None;
             match state {
                 Some(Ok(Output::Json(state))) => Some(protocol::state(&state)),
                 _ => None,
@@ -103,7 +105,7 @@ impl Inner {
         });
         let others: Vec<_> = body.sockets.of(Version::V1).into_iter().filter(|one| Some(one.id()) != sender).collect();
         match frame {
-            Some(frame) => run.effects.push(Effect::State(others, frame)),
+            Some(frame) => run.effects.insert(place, Effect::State(others, frame)),
             // The value that could tell is gone; the next one will.
             None => others.into_iter().for_each(|session| Self::post_later(slot, Event::Open(session, None))),
         }
@@ -130,8 +132,8 @@ impl Inner {
 
     /// Hands the run's write set to storage and its effects on, to wait for it.
     pub(super) fn commit(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run) {
-        if run.published {
-            self.tell_state(slot, body, run);
+        if let Some(place) = run.published.take() {
+            self.tell_state(slot, body, run, place);
         }
         self.finish(body, run);
         if let Some(live) = &mut body.live {

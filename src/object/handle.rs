@@ -113,7 +113,7 @@ impl Inner {
         }
         run.set.deleted.push(subtree);
         if let (Some(name), true) = (name, listed && body.sockets.are_told()) {
-            run.published = true;
+            run.published = Some(run.effects.len());
             run.told = None;
             run.effects.push(Effect::Change(body.sockets.of(Version::V2), Change::removed(name.as_str())));
             if let Err(error) = self.activate(slot, body, run) {

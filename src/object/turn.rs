@@ -242,7 +242,7 @@ impl Turn<'_> {
 
 impl Draft {
     /// Takes back what the turn did to the list of children.
-    pub(super) fn undo(mut self, children: &mut Option<Children>) {
+    pub(super) fn undo(&mut self, children: &mut Option<Children>) {
         self.undo_to(0, children);
     }
 
@@ -286,9 +286,10 @@ impl Draft {
     }
 
     /// The answer to the sender's message, if it gets one besides a state.
-    pub(super) fn take_answer(&mut self, id: Option<&Id>) -> Option<Answer> {
+    pub(super) fn take_answer(&mut self, id: Option<Id>) -> Option<Answer> {
         let (id, payload) = (id?, self.answer.take()?);
-        Some(Answer { id: Some(id.clone()), frame: protocol::result(id, &payload) })
+        let frame = protocol::result(&id, &payload);
+        Some(Answer { id: Some(id), frame })
     }
 }
 

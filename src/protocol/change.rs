@@ -75,7 +75,7 @@ impl Change {
                 payload.insert(key.to_owned(), names.as_slice().into());
             }
         }
-        frame(br#"{"type":"change","payload":"#, &encode(&payload), b"}")
+        frame([br#"{"type":"change","payload":"#, &encode(&payload), b"}"])
     }
 }
 

@@ -18,8 +18,8 @@ use crate::path::ObjectPath;
 /// What happens to a row of `objects`.
 #[derive(Debug, PartialEq, Eq)]
 enum Put {
-    /// It becomes this.
-    Record(Record),
+    /// It becomes this; whether it is certain that there is no such row.
+    Record(Record, bool),
     /// It is created with this class if nothing lives there.
     Ensure(Arc<str>),
 }
@@ -52,13 +52,13 @@ impl Batch {
             ..Self::default()
         };
         for numbered in sets {
-            batch.add(numbered.seq, numbered.set);
+            batch.add(numbered.seq, numbered.set, numbered.new);
         }
         batch.sort_messages();
         batch
     }
 
-    fn add(&mut self, seq: u64, set: WriteSet) {
+    fn add(&mut self, seq: u64, set: WriteSet, new: bool) {
         for prefix in set.deleted {
             self.delete(seq, prefix);
         }
@@ -71,7 +71,7 @@ impl Batch {
             self.agents.insert((set.path.clone(), ordinal), (seq, child));
         }
         if let Some(record) = set.record {
-            self.objects.insert(set.path.clone(), (seq, Put::Record(record)));
+            self.objects.insert(set.path.clone(), (seq, Put::Record(record, new)));
         }
         if set.clear {
             self.delete(seq, Space::User.place(&set.path));
@@ -210,7 +210,12 @@ impl Batch {
         let mut gained = 0;
         for (path, (seq, put)) in &self.objects {
             gained += match put {
-                Put::Record(record) => match execute(&mut update, path, record, *seq)? {
+                // Which of the two comes first is only a matter of time.
+                Put::Record(record, true) => match execute(&mut insert, path, record, *seq)? {
+                    0 => execute(&mut update, path, record, *seq).map(|_| 0)?,
+                    inserted => inserted,
+                },
+                Put::Record(record, false) => match execute(&mut update, path, record, *seq)? {
                     0 => execute(&mut insert, path, record, *seq)?,
                     _ => 0,
                 },

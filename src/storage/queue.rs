@@ -1,7 +1,7 @@
 //! The one first-in-first-out queue that every write set passes through on its way to the writer.
 //!
 //! The lock of the queue is what orders things: the number of a write set, the visibility of its deletions and, when a
-//! commit has failed, the refusal of whatever builds on it. Order of locks: queue, then gate or tombstones.
+//! commit has failed, the refusal of whatever builds on it. Order of locks: queue, then gate, tombstones or presence.
 //!
 //! # Why
 //! Committing never waits. Whoever produces write sets asks [`Queue::admit`] *before* it runs a turn, so what is queued
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::gate::{Due, Gate};
+use super::presence::Presence;
 use super::tombstones::Tombstones;
 use super::{CommitError, Outcome, Seq, Space, WriteSet};
 use crate::limits::{BATCH_BYTES, BATCH_ROWS, WRITER_QUEUE_BYTES, WRITER_QUEUE_SETS};
@@ -59,6 +60,8 @@ struct State {
 pub(super) struct Numbered {
     pub(super) seq: u64,
     pub(super) set: WriteSet,
+    /// Whether its object is certain not to be stored yet.
+    pub(super) new: bool,
     rows: usize,
     bytes: usize,
 }
@@ -114,6 +117,7 @@ impl Queue {
         after: Seq,
         gate: &Gate,
         tombstones: &Tombstones,
+        presence: &Presence,
     ) -> Result<Seq, CommitError> {
         let (rows, bytes) = (set.rows(), set.bytes());
         let mut state = self.state.lock();
@@ -132,9 +136,13 @@ impl Queue {
         if set.clear {
             tombstones.publish(seq, &[Space::User.place(&set.path)]);
         }
+        let new = set.record.is_some() && presence.note(&set.path);
+        for child in set.children.values().flatten() {
+            presence.note(&set.path.child(&child.name));
+        }
         state.rows += rows;
         state.bytes += bytes;
-        state.sets.push_back(Numbered { seq, set, rows, bytes });
+        state.sets.push_back(Numbered { seq, set, new, rows, bytes });
         if state.is_crowded() {
             self.crowded.store(true, Ordering::Release);
         }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::error::Error;
 use super::sql;
 use super::tombstones::{Floors, Tombstones};
-use super::{Child, Listed, Record};
+use super::{Child, Listed, Record, Shared};
 use crate::path::{ObjectName, ObjectPath};
 
 /// Connections that nobody is reading with, the last used on top: its cache is the warmest.
@@ -89,9 +89,12 @@ impl Drop for Borrowed<'_> {
 }
 
 /// See [`Storage::load`](super::Storage::load).
-pub(super) fn load(readers: &Readers, tombstones: &Tombstones, path: &ObjectPath) -> Result<Option<Record>, Error> {
-    let floor = tombstones.floor(path);
-    readers.read(|connection| load_with(connection, path, floor))
+pub(super) fn load(shared: &Shared, path: &ObjectPath) -> Result<Option<Record>, Error> {
+    if !shared.presence.may_have(path) {
+        return Ok(None);
+    }
+    let floor = shared.tombstones.floor(path);
+    shared.readers.read(|connection| load_with(connection, path, floor))
 }
 
 /// The record of an object, unless a deletion up to this floor has killed it.
@@ -102,9 +105,12 @@ pub(super) fn load_with(connection: &Connection, path: &ObjectPath, floor: u64) 
 }
 
 /// See [`Storage::class`](super::Storage::class).
-pub(super) fn class(readers: &Readers, tombstones: &Tombstones, path: &ObjectPath) -> Result<Option<Arc<str>>, Error> {
-    let floor = tombstones.floor(path);
-    let found = readers.read(|connection| {
+pub(super) fn class(shared: &Shared, path: &ObjectPath) -> Result<Option<Arc<str>>, Error> {
+    if !shared.presence.may_have(path) {
+        return Ok(None);
+    }
+    let floor = shared.tombstones.floor(path);
+    let found = shared.readers.read(|connection| {
         let mut statement = connection.prepare_cached(sql::CLASS)?;
         statement.query_row((path.key(),), |row| Ok((text(row, 0)?.into(), number(row, 1)?))).optional()
     })?;

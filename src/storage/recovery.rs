@@ -6,18 +6,33 @@
 //! on meanwhile. Whether the disk has recovered shows only in trying: once a second, by a commit of nothing but the last
 //! number, or, on a full disk, by taking the reserve back.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 
+use super::error::Error;
 use super::queue::{Failure, Mode};
+use super::reserve::Reserve;
 use super::writer::{Writer, put_meta};
 use super::{CommitError, gate, reader, schema};
 
 /// How often a database that cannot be written, or a full disk, is tried again.
 pub(super) const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const DISK_FULL: &str = "the disk is full";
+
+/// Opens the database; on a full disk with what the reserve leaves.
+pub(super) fn open(file: &Path, busy: Duration, sync: bool, reserve: &Reserve) -> Result<Connection, Error> {
+    match schema::open(file, busy, sync) {
+        Err(Error::Database { source }) if reserve.is_taken() => {
+            tracing::warn!(%source, "the database cannot be opened; trying again without the disk space in reserve");
+            reserve.release();
+            schema::open(file, busy, sync)
+        }
+        result => result,
+    }
+}
 
 impl Writer {
     /// A batch or a step between batches has failed: with it everything queued.

@@ -32,6 +32,9 @@ impl Storage {
         if self.outcome(Seq(floor)) == Outcome::Pending {
             return Ok(None);
         }
+        if !shared.presence.may_have(path) {
+            return Ok(None);
+        }
         shared.readers.read(|connection| {
             let _transaction = connection.unchecked_transaction()?;
             let record = reader::load_with(connection, path, above)?;

@@ -8,6 +8,7 @@ pub(super) const ROLLBACK: &str = "ROLLBACK";
 pub(super) const LOAD: &str =
     "SELECT class, state, children, next_ordinal, bytes, rows, seq FROM objects WHERE path = ?1";
 pub(super) const CLASS: &str = "SELECT class, seq FROM objects WHERE path = ?1";
+pub(super) const OBJECT_PATHS: &str = "SELECT path FROM objects WHERE path > ?1 ORDER BY path LIMIT ?2";
 pub(super) const CHILDREN: &str =
     "SELECT ordinal, name, class FROM agents WHERE parent = ?1 AND seq >= ?2 ORDER BY ordinal";
 pub(super) const OBJECTS: &str =
@@ -92,6 +93,7 @@ mod tests {
         ROLLBACK,
         LOAD,
         CLASS,
+        OBJECT_PATHS,
         CHILDREN,
         OBJECTS,
         ROW,

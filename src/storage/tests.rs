@@ -7,6 +7,7 @@ mod failures;
 mod files;
 mod inbox;
 mod model;
+mod presence;
 mod rows;
 mod wakes;
 
@@ -15,6 +16,8 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Instant;
+
+use rusqlite::Connection;
 
 use super::*;
 use crate::path::ObjectName;

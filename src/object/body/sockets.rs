@@ -163,6 +163,9 @@ impl Sockets {
 
     /// Takes over what a turn noted; answers the sockets concerned.
     pub(in crate::object) fn apply(&mut self, changes: &mut SocketChanges) -> Vec<Arc<Session>> {
+        if changes.notes.is_empty() {
+            return Vec::new();
+        }
         let fresh = std::mem::take(&mut changes.notes);
         let mut concerned = Vec::with_capacity(fresh.len());
         for (socket, notes) in fresh {

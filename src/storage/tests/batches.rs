@@ -10,8 +10,9 @@ fn replay(history: &[WriteSet], mask: u32) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let connection = schema::open(&dir.path().join("fleet.db"), Duration::ZERO, false).unwrap();
     let (queue, gate, tombstones) = (Queue::new(0), Gate::new(0), Tombstones::default());
+    let presence = Presence::new(&connection, 0, 100);
     for (index, set) in history.iter().enumerate() {
-        queue.commit(set.clone(), Seq::NONE, &gate, &tombstones).unwrap();
+        queue.commit(set.clone(), Seq::NONE, &gate, &tombstones, &presence).unwrap();
         if index + 1 == history.len() || mask & (1 << index) != 0 {
             let Work::Batch(sets) = queue.take(None) else { panic!("no batch") };
             let batch = Batch::coalesce(sets);
