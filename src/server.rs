@@ -144,8 +144,15 @@ impl Server {
         background(&edge, edge.namespace.sampling());
         background(&edge, edge.namespace.attention());
         background(&edge, edge.namespace.deliveries());
-        edge.tasks.spawn(listener::accept(listener, edge.clone(), descriptors));
+        let accepting = edge.tasks.spawn(listener::accept(listener, edge.clone(), descriptors));
         stop.cancelled().await;
+        // Before anybody hears of it: who connects anew is to find nobody, and not a server that goes.
+        accepting.abort();
+        if let Err(error) = accepting.await
+            && error.is_panic()
+        {
+            tracing::error!(%error, "accepting connections has ended early");
+        }
         drain(edge, config.server.shutdown_grace).await;
     }
 }

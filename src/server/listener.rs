@@ -22,29 +22,20 @@ use crate::limits::{REQUEST_HEAD_BYTES, REQUEST_HEAD_TIME};
 /// How long to wait after a connection could not be accepted.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Accepts connections until the server stops.
+/// Accepts connections until it is aborted, which closes the listener.
 pub(super) async fn accept(listener: TcpListener, edge: Edge, descriptors: u64) {
     let permits = Arc::new(Semaphore::new(super::descriptors::connections(descriptors)));
     let router = router(edge.clone());
-    let accepting = async {
-        loop {
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-                return;
-            };
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    edge.tasks.spawn(serve(stream, permit, router.clone(), edge.stopping.clone()));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection cannot be accepted; waiting {BACK_OFF:?}");
-                    tokio::time::sleep(BACK_OFF).await;
-                }
+    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                edge.tasks.spawn(serve(stream, permit, router.clone(), edge.stopping.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection cannot be accepted; waiting {BACK_OFF:?}");
+                tokio::time::sleep(BACK_OFF).await;
             }
         }
-    };
-    tokio::select! {
-        () = accepting => {}
-        () = edge.stopping.cancelled() => {}
     }
 }
 
