@@ -64,11 +64,14 @@ impl Choices {
         (choice, changes)
     }
 
-    /// What was chosen for a path.
-    pub(super) fn class(&self, storage: &Storage, path: &ObjectPath) -> Option<Arc<str>> {
+    /// What was chosen for a path, and how many [`Choices::changes`] there were until then.
+    pub(super) fn class(&self, storage: &Storage, path: &ObjectPath) -> (Option<Arc<str>>, u64) {
         self.forget_decided(storage, path);
-        let choice = self.part(path).lock().chosen.get(path).and_then(Weak::upgrade)?;
-        Some(Arc::clone(&choice.class))
+        let part = self.part(path).lock();
+        let (choice, changes) = (part.chosen.get(path).and_then(Weak::upgrade), part.changes);
+        // A choice that is dropped locks its part.
+        drop(part);
+        (choice.map(|choice| Arc::clone(&choice.class)), changes)
     }
 
     /// A number that grows with every choice for this path that is made or is over, and now and then without.

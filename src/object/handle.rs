@@ -126,16 +126,14 @@ impl Inner {
     /// Reads the object's record, unless it is in memory.
     fn load(&self, slot: &Slot, body: &mut Body) -> Result<(), Error> {
         let mut before = None;
-        let changes = || self.choices.changes(&self.storage, &slot.path);
         let unwritten = body.stored.as_ref().filter(|stored| !stored.exists && !stored.in_memory);
-        if unwritten.is_some_and(|stored| stored.looked != changes()) {
+        if unwritten.is_some_and(|stored| stored.looked != self.choices.changes(&self.storage, &slot.path)) {
             // Its parent may have listed it since it was looked at, perhaps with another class.
             before = body.sleep().and_then(|(stored, _)| stored);
         }
         if body.stored.is_none() {
-            let looked = changes();
             // Before storage: what is not chosen any more has become durable, or has failed.
-            let chosen = self.choices.class(&self.storage, &slot.path);
+            let (chosen, looked) = self.choices.class(&self.storage, &slot.path);
             let found = self.storage.load(&slot.path)?;
             let exists = found.is_some();
             let record = match (found, chosen) {

@@ -323,3 +323,64 @@ async fn ob7_a_turn_knows_the_socket_that_caused_it() {
     world.commit();
     assert_eq!(ann.read(), ["Socket(SocketId(1))"]);
 }
+
+/// `{"type":"state",…}` of an agent without children.
+fn state(count: u64) -> String {
+    format!(r#"{{"type":"state","payload":{{"data":{{"count":{count}}},"agents":[]}}}}"#)
+}
+
+fn result(id: u64, count: u64) -> String {
+    format!(r#"{{"type":"result","id":{id},"payload":{{"count":{count}}}}}"#)
+}
+
+const INCREMENT: &str = r#"{"type":"increment"}"#;
+
+#[tokio::test]
+async fn fx3_of_messages_that_come_at_once_the_last_brings_the_state_before_its_result() {
+    let world = World::new();
+    let (mut ann, mut bob) = (world.open_at("/agent", "ann"), world.open_at("/agent", "bob"));
+    assert_eq!((ann.read(), bob.read()), (vec![state(0)], vec![state(0)]));
+    let with_id = |id| format!(r#"{{"type":"increment","id":{id}}}"#);
+    ann.say_at_once(&[&with_id(1), &with_id(2), &with_id(3)]);
+    assert!(ann.read().is_empty() && bob.read().is_empty(), "nothing is durable");
+    world.commit();
+    assert_eq!(ann.read(), [result(1, 1), result(2, 2), state(3), result(3, 3)]);
+    assert_eq!(bob.read(), [state(3)]);
+
+    ann.say_at_once(&[&with_id(4), r#"{"type":"juggle","id":5}"#]);
+    world.commit();
+    let unknown = r#"{"type":"error","id":5,"payload":{"error":"Unknown message type: juggle","code":"not_found"}}"#;
+    assert_eq!(ann.read(), [&state(4), &result(4, 4), unknown], "also if nothing is published after it");
+    assert_eq!(bob.read(), [state(4)]);
+}
+
+#[tokio::test]
+async fn fx3_what_has_no_id_is_answered_by_its_own_state() {
+    let world = World::new();
+    let (mut ann, mut bob) = (world.open_at("/agent", "ann"), world.open_at("/agent", "bob"));
+    assert_eq!((ann.read(), bob.read()), (vec![state(0)], vec![state(0)]));
+    ann.say_at_once(&[INCREMENT, INCREMENT, r#"{"type":"increment","id":7}"#, INCREMENT]);
+    world.commit();
+    assert_eq!(ann.read(), [state(1), state(2), result(7, 3), state(4)]);
+    assert_eq!(bob.read(), [state(4)]);
+}
+
+#[tokio::test]
+async fn fx3_a_turn_that_is_lost_leaves_the_states_of_those_before_it() {
+    let world = World::new();
+    let (mut ann, mut bob) = (world.open_at("/telling", "ann"), world.open_at("/telling", "bob"));
+    world.commit();
+    assert_eq!((ann.read().pop().as_deref(), bob.read().pop().as_deref()), (Some("welcome"), Some("welcome")));
+    ann.say_at_once(&[r#"{"type":"x","id":1}"#, r#"{"type":"panic","id":2}"#]);
+    world.commit();
+    // What was in memory is gone: the state is told once it is read again.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+        world.commit();
+    }
+    let (told, others) = (ann.read(), bob.read());
+    let last = |told: &[String]| told.iter().rfind(|frame| frame.contains("state")).cloned();
+    assert_eq!(last(&told).as_deref(), Some(r#"{"type":"state","payload":3}"#), "{told:?}");
+    assert_eq!(last(&others), last(&told), "{others:?}");
+    assert!(told.iter().any(|frame| frame.contains(r#""type":"result","id":1"#)), "{told:?}");
+}

@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio_util::task::TaskTracker;
 
+use crate::class::Agent;
 use crate::metrics::Metrics;
 use crate::object::namespace::Slot;
 use crate::object::{
@@ -191,7 +192,8 @@ struct Telling(u64);
 impl Class for Telling {
     const NAME: &'static str = "telling";
 
-    fn call(&mut self, turn: &mut Turn<'_>, _: &str, _: &RawValue) -> Result<Vec<u8>, Error> {
+    fn call(&mut self, turn: &mut Turn<'_>, method: &str, _: &RawValue) -> Result<Vec<u8>, Error> {
+        assert_ne!(method, "panic", "on purpose");
         self.0 += 1;
         turn.publish(Change::none());
         turn.send_all(frame("changed"));
@@ -225,7 +227,11 @@ impl World {
         let (storage, stepper) = Storage::stepped(options, &metrics).expect("storage opens");
         let mut registry = Registry::new::<Room>(&metrics).expect("a registry");
         registry.add::<Telling>().expect("another class");
-        let registry = registry.routed(|path| (path.as_str() == "/telling").then(|| "telling".to_owned()));
+        registry.add::<Agent>().expect("and another");
+        let registry = registry.routed(|path| match path.as_str() {
+            "/room" => None,
+            other => Some(other.trim_start_matches('/').to_owned()),
+        });
         let options = Options {
             children_per_object: 5,
             sockets_per_object: 10,
@@ -311,6 +317,14 @@ impl Drop for World {
 impl Client {
     pub(super) fn say(&mut self, text: &str) {
         self.ask(frame(text));
+    }
+
+    /// Says all of it before the object takes its turns.
+    pub(super) fn say_at_once(&mut self, texts: &[&str]) {
+        for text in texts {
+            self.socket.ask(frame(text));
+        }
+        self.submit();
     }
 
     pub(super) fn ask(&mut self, frame: Frame) {
