@@ -2,7 +2,8 @@
 //! is to be woken and which messages wait.
 //!
 //! One database file (`fleet.db`) in write-ahead-log mode with an fsync for every commit, one writer thread, a few
-//! connections that read, a thread that checkpoints, and one that checks the file's integrity after the start.
+//! connections that read, a thread that checkpoints, and after the start one that notes which objects there are and one
+//! that checks the file's integrity.
 //!
 //! ```text
 //! commit ─► queue ─► writer: coalesce ─► one transaction, one fsync ─► gate ─► wakers

@@ -53,7 +53,7 @@ struct State {
 }
 
 /// What the thread is to do.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Task {
     wanted: bool,
     closing: bool,
@@ -246,7 +246,12 @@ fn scan(shared: &Shared) -> Result<(), Error> {
             thread::park();
         }
     }
-    note_all(|after| shared.readers.read(|connection| presence.note_page(connection, after)))?;
+    note_all(|after| {
+        if presence.task.lock().closing {
+            return Err(Error::Closed);
+        }
+        shared.readers.read(|connection| presence.note_page(connection, after))
+    })?;
     presence.finish();
     Ok(())
 }
