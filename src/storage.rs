@@ -32,6 +32,9 @@
 //! What costs is the fsync and the pages it writes, so everything that waits shares one. A write set is numbered when it
 //! is queued, sets are committed in that order, and each row carries the number it came with: that alone makes a
 //! tombstone enough to delete a subtree of any size, also while others write below it.
+//!
+//! Rows go to their place with the commit. A journal of whole batches in front of them, folded into the tables every few
+//! hundred rows, was built and measured on two cores: a sixth fewer instructions an increment, and not one more a second.
 
 mod batch;
 mod check;

@@ -7,8 +7,10 @@
 //! what they wake may come straight back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Waker;
+use std::task::{Wake, Waker};
+use std::thread::{self, Thread};
 
 use parking_lot::Mutex;
 
@@ -109,6 +111,17 @@ impl State {
 #[must_use = "whoever waits would wait for ever"]
 pub(super) struct Due(BTreeMap<u64, Vec<Waker>>);
 
+/// A waker that ends this thread's [`thread::park`].
+pub(super) fn unpark() -> Waker {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    Arc::new(Unpark(thread::current())).into()
+}
+
 /// Wakes them, in the order of their numbers.
 pub(super) fn wake(due: Due) {
     due.0.into_values().flatten().for_each(Waker::wake);
@@ -116,9 +129,7 @@ pub(super) fn wake(due: Due) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
-    use std::task::Wake;
 
     use super::*;
 

@@ -10,10 +10,8 @@
 //! cache is worth nothing after a commit; that nothing is there is known here for a tenth of a microsecond and ten bits.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Wake, Waker};
-use std::thread::{self, Thread};
+use std::thread;
 
 use fastbloom::AtomicBloomFilter;
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -21,7 +19,7 @@ use rusqlite::Connection;
 
 use super::error::Error;
 use super::reader::text;
-use super::{Outcome, Seq, Shared, sql};
+use super::{Outcome, Seq, Shared, gate, sql};
 use crate::path::ObjectPath;
 
 /// How often a path that was never noted seems to have been.
@@ -241,7 +239,7 @@ fn scan(shared: &Shared) -> Result<(), Error> {
         presence.state.write().next = Some(Filter::new(size));
         // What was noted before that may still be on its way to the disk.
         let last = Seq(shared.queue.last());
-        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let waker = gate::unpark();
         while shared.gate.wait(last, &waker) == Outcome::Pending {
             thread::park();
         }
@@ -254,14 +252,6 @@ fn scan(shared: &Shared) -> Result<(), Error> {
     })?;
     presence.finish();
     Ok(())
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
 }
 
 #[cfg(test)]

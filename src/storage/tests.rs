@@ -13,8 +13,8 @@ mod wakes;
 
 use std::ops::Bound;
 use std::sync::Arc;
-use std::task::{Wake, Waker};
-use std::thread::{self, Thread};
+use std::task::Waker;
+use std::thread;
 use std::time::Instant;
 
 use rusqlite::Connection;
@@ -28,17 +28,6 @@ pub(super) fn path(text: &str) -> ObjectPath {
 
 pub(super) fn name(text: &str) -> ObjectName {
     ObjectName::parse(text).unwrap()
-}
-
-/// A waker that ends this thread's [`thread::park`].
-pub(super) fn unpark() -> Waker {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    Arc::new(Unpark(thread::current())).into()
 }
 
 /// A record that says `state`.
@@ -140,7 +129,7 @@ impl Bed {
 
     /// Waits until a write set is decided.
     pub(super) fn decided(&self, seq: Seq) -> Outcome {
-        let waker = unpark();
+        let waker = gate::unpark();
         loop {
             match self.storage().wait(seq, &waker) {
                 Outcome::Pending => thread::park(),

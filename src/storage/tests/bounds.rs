@@ -1,6 +1,8 @@
 //! Bounds of the queue.
 
 use std::sync::atomic::AtomicUsize;
+use std::task::Wake;
+use std::thread::Thread;
 
 use super::*;
 use crate::limits::WRITER_QUEUE_SETS;
