@@ -76,15 +76,12 @@ impl Inner {
         }
         let tells_state = live.definition.tells_state;
         let whole = tells_state && source.sender.is_some_and(|sender| sender.version() == Version::V1);
-        let last = !run.more;
         slot.doing.begin(input.name());
         let result = catch_unwind(AssertUnwindSafe(|| {
             let output = live.class.deliver(&mut turn, input)?;
-            // With more turns to come only who is answered by the state is told it now; the others when the run ends.
+            // Only who is answered by the state is told it now; the others when the run ends.
             let state = match turn.draft.published {
-                Some(_) if whole && (last || turn.draft.id.is_none()) => {
-                    Some(live.class.deliver(&mut turn, Input::State)?)
-                }
+                Some(_) if whole && turn.draft.id.is_none() => Some(live.class.deliver(&mut turn, Input::State)?),
                 _ => None,
             };
             run.scratch.clear();
@@ -246,15 +243,11 @@ impl Inner {
                 run.effects.push(Effect::Change(body.sockets.of(Version::V2), change));
             }
             if let (Some(Output::Json(state)), Some(sender)) = (state, source.sender) {
+                answered = true;
                 let frame = protocol::state(&state);
                 // Kept only if there is somebody else to tell.
                 run.told = Some((sender.id(), (body.sockets.whole() > 1).then(|| frame.clone())));
-                run.effects.push(if source.id.is_none() {
-                    answered = true;
-                    Effect::Answer(Arc::clone(sender), Answer { id: None, frame })
-                } else {
-                    Effect::State(vec![Arc::clone(sender)], frame)
-                });
+                run.effects.push(Effect::Answer(Arc::clone(sender), Answer { id: None, frame }));
             }
         }
         let Some(sender) = source.sender.map(Arc::clone) else { return };

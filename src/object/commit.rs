@@ -28,11 +28,9 @@ pub(super) struct Run {
     pub(super) set: WriteSet,
     pub(super) changed: Changed,
     pub(super) effects: Vec<Effect>,
-    /// Whether more turns follow in this run.
-    pub(super) more: bool,
     /// Where among the effects sockets are to be told the state: before the answer of the last turn that published a change.
     pub(super) published: Option<usize>,
-    /// The state as the last turn left it, if that turn's sender was told it, and the sender.
+    /// The state as the last turn left it, if it was the answer to that turn's sender, and the sender.
     pub(super) told: Option<(SocketId, Option<Frame>)>,
     /// Sockets that have joined.
     pub(super) joined: Vec<Joined>,
@@ -64,7 +62,6 @@ impl Run {
             set: WriteSet::new(path.clone()),
             changed: Changed::Nothing,
             effects: Vec::new(),
-            more: false,
             published: None,
             told: None,
             joined: Vec::new(),
@@ -85,7 +82,7 @@ impl Run {
 }
 
 impl Inner {
-    /// Tells the state to the sockets that were not told by a turn of their own.
+    /// Tells the state to the sockets of which it was not the answer.
     fn tell_state(self: &Arc<Self>, slot: &Arc<Slot>, body: &mut Body, run: &mut Run, place: usize) {
         let (sender, frame) = match run.told.take() {
             Some((sender, frame)) => (Some(sender), frame),

@@ -126,7 +126,6 @@ impl Inner {
                 let decided = || self.storage.wait(after, waker) != Outcome::Pending;
                 return self.park_until(slot, body, events.into(), decided);
             }
-            run.more = !events.is_empty();
             if let Some(event) = self.handle(slot, &mut body, &mut run, event) {
                 events.push_front(event);
             }

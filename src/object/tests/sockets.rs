@@ -384,3 +384,26 @@ async fn fx3_a_turn_that_is_lost_leaves_the_states_of_those_before_it() {
     assert_eq!(last(&others), last(&told), "{others:?}");
     assert!(told.iter().any(|frame| frame.contains(r#""type":"result","id":1"#)), "{told:?}");
 }
+
+#[tokio::test]
+async fn fx1_fx3_a_state_that_fails_fails_the_turn_that_it_answers_and_no_other() {
+    let world = World::new();
+    let mut ann = world.open_at("/telling", "ann");
+    world.commit();
+    assert_eq!(ann.read(), [r#"{"type":"state","payload":1}"#, "welcome"]);
+    ann.say(r#"{"type":"hide"}"#);
+    world.commit();
+    assert_eq!(ann.read(), [r#"{"type":"error","payload":{"error":"hidden"}}"#]);
+    for texts in [&[r#"{"type":"x","id":1}"#][..], &[r#"{"type":"hide","id":2}"#, r#"{"type":"x","id":3}"#]] {
+        ann.say_at_once(texts);
+        for _ in 0..10 {
+            world.commit();
+            tokio::task::yield_now().await;
+        }
+    }
+    let told = ann.read();
+    let results: Vec<_> = told.iter().filter(|frame| frame.contains("result")).collect();
+    let result = |id, payload| format!(r#"{{"type":"result","id":{id},"payload":{payload}}}"#);
+    assert_eq!(results, [&result(1, 2), &result(2, 1_002), &result(3, 1_003)], "{told:?}");
+    assert!(told.last().expect("an end").starts_with("close 1011"), "{told:?}");
+}

@@ -192,9 +192,13 @@ struct Telling(u64);
 impl Class for Telling {
     const NAME: &'static str = "telling";
 
+    fn state(&mut self, _: &mut Turn<'_>) -> Result<Vec<u8>, Error> {
+        if self.0 > 1_000 { Err(Error::conflict("hidden")) } else { json(self) }
+    }
+
     fn call(&mut self, turn: &mut Turn<'_>, method: &str, _: &RawValue) -> Result<Vec<u8>, Error> {
         assert_ne!(method, "panic", "on purpose");
-        self.0 += 1;
+        self.0 += if method == "hide" { 1_000 } else { 1 };
         turn.publish(Change::none());
         turn.send_all(frame("changed"));
         json(self)
