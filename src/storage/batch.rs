@@ -18,8 +18,12 @@ use crate::path::ObjectPath;
 /// What happens to a row of `objects`.
 #[derive(Debug, PartialEq, Eq)]
 enum Put {
-    /// It becomes this; whether it is certain that there is no such row.
-    Record(Record, bool),
+    /// It becomes this.
+    Record {
+        record: Record,
+        /// Whether it is certain that there is no such row.
+        new: bool,
+    },
     /// It is created with this class if nothing lives there.
     Ensure(Arc<str>),
 }
@@ -71,7 +75,7 @@ impl Batch {
             self.agents.insert((set.path.clone(), ordinal), (seq, child));
         }
         if let Some(record) = set.record {
-            self.objects.insert(set.path.clone(), (seq, Put::Record(record, new)));
+            self.objects.insert(set.path.clone(), (seq, Put::Record { record, new }));
         }
         if set.clear {
             self.delete(seq, Space::User.place(&set.path));
@@ -211,11 +215,11 @@ impl Batch {
         for (path, (seq, put)) in &self.objects {
             gained += match put {
                 // Which of the two comes first is only a matter of time.
-                Put::Record(record, true) => match execute(&mut insert, path, record, *seq)? {
+                Put::Record { record, new: true } => match execute(&mut insert, path, record, *seq)? {
                     0 => execute(&mut update, path, record, *seq).map(|_| 0)?,
                     inserted => inserted,
                 },
-                Put::Record(record, false) => match execute(&mut update, path, record, *seq)? {
+                Put::Record { record, new: false } => match execute(&mut update, path, record, *seq)? {
                     0 => execute(&mut insert, path, record, *seq)?,
                     _ => 0,
                 },
